@@ -1,0 +1,6 @@
+"""`python -m proftool`."""
+
+from proftool.cli.app import entry
+
+if __name__ == "__main__":
+    entry()
