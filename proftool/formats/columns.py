@@ -127,7 +127,7 @@ def unpack_strings(header: Text, body: bytes | memoryview) -> tuple[str, ...]:
     if (lengths < 0).any() or int(lengths.sum()) != len(plain):
         raise ValueError("the strings' lengths do not add up")
     ends = np.cumsum(lengths).tolist()
-    starts = [0, *ends[:-1]]
+    starts = [0, *ends][: len(ends)]
     return tuple(plain[start:end].decode("utf-8", "surrogatepass") for start, end in zip(starts, ends, strict=True))
 
 
