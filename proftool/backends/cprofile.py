@@ -63,11 +63,15 @@ class CProfile:
         """Loaded by the bootstrap; options that it cannot honour are refused."""
         if not isinstance(target, Program):
             raise BackendUnavailable(
-                "cProfile cannot attach to a running process", cause="it has to be started by the program itself", fix="attach with `--backend py-spy`"
+                "cProfile cannot attach to a running process",
+                cause="it has to be started by the program itself",
+                fix="attach with `--backend py-spy`",
             )
         if options.rate_hz is not None or options.clock is not Clock.WALL or options.native:
             raise BackendUnavailable(
-                "cProfile takes no rate, no CPU clock and no native frames", cause="it times every call by the wall clock", fix="sample with `--mode sample`"
+                "cProfile takes no rate, no CPU clock and no native frames",
+                cause="it times every call by the wall clock",
+                fix="sample with `--mode sample`",
             )
         return Inside(recorder=RECORDER)
 
@@ -87,7 +91,9 @@ class CProfile:
                 reader.add(process, threads)
         if not reader.functions:
             raise BackendFailed(
-                "cProfile recorded nothing", cause=_first(recording, notes) or "no Python function was called", fix="run the program without proftool and see whether it works"
+                "cProfile recorded nothing",
+                cause=_first(recording, notes) or "no Python function was called",
+                fix="run the program without proftool and see whether it works",
             )
         interpreter = recording.interpreter
         unseen = ["it records caller-callee pairs and not call stacks"]
@@ -95,7 +101,9 @@ class CProfile:
             unseen.append("calls of several threads are not told apart: since Python 3.12 cProfile sees all threads as one")
         version = None if interpreter is None else ".".join(map(str, interpreter.version))
         features = ("children",) if recording.options.children else ()
-        meta = circumstances.meta(recording, backend=self.name, version=version, clock=str(Clock.WALL), features=features, unseen=unseen, notes=notes)
+        meta = circumstances.meta(
+            recording, backend=self.name, version=version, clock=str(Clock.WALL), features=features, unseen=unseen, notes=notes
+        )
         return builder.build(meta)
 
 

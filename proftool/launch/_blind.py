@@ -24,7 +24,7 @@ def _run(hook, how, what):
     if how == "script":
         import os
 
-        if os.path.isdir(what) or not what.endswith(".py") and _is_zip(what):
+        if os.path.isdir(what) or (not what.endswith(".py") and _is_zip(what)):
             sys.path.insert(0, what)
             import runpy
 
@@ -32,8 +32,7 @@ def _run(hook, how, what):
             return
         if has_path:
             sys.path.insert(0, os.path.dirname(os.path.realpath(what)))
-        if sys.version_info >= (3, 9):
-            what = os.path.abspath(what)  # as Python does since then
+        what = os.path.abspath(what)  # as Python does since 3.9
         with open(what, "rb") as file:
             code = compile(file.read(), what, "exec", dont_inherit=True)
         main.__dict__.update(__file__=what, __cached__=None, __loader__=files.SourceFileLoader("__main__", what))

@@ -42,10 +42,10 @@ class _Process:
         self.started_ns = time.time_ns()
         self.main_tid = _native_id()
         n = 0
-        while os.path.exists(os.path.join(config["folder"], "process-%d-%d" % (self.pid, n))):
+        while os.path.exists(os.path.join(config["folder"], f"process-{self.pid}-{n}")):
             n += 1  # the process that was here before exec, or the PID came round again
-        self.file = os.path.join(config["folder"], "process-%d-%d" % (self.pid, n))
-        self.part = os.path.join(config["folder"], "part-%d-%d%s" % (self.pid, n, module.suffix if module else ""))
+        self.file = os.path.join(config["folder"], f"process-{self.pid}-{n}")
+        self.part = os.path.join(config["folder"], f"part-{self.pid}-{n}{module.suffix if module else ''}")
 
     def begin(self):
         """Start the profiler of a process that has just begun."""
@@ -55,7 +55,7 @@ class _Process:
         try:
             self.recorder = self.module.start(self.part, self.config["options"])
         except Exception as error:
-            self.notes.append("the profiler did not start: %s: %s" % (type(error).__name__, error))
+            self.notes.append(f"the profiler did not start: {type(error).__name__}: {error}")
             self.write(False, "")
 
     def name_thread(self):
@@ -76,7 +76,7 @@ class _Process:
                 self.recorder.stop()
             except Exception as error:
                 complete = False
-                self.notes.append("its recording could not be written: %s: %s" % (type(error).__name__, error))
+                self.notes.append(f"its recording could not be written: {type(error).__name__}: {error}")
         elif self.module is not None:
             complete = False
         self.write(complete, reason)
@@ -98,7 +98,7 @@ class _Process:
             "argv": list(getattr(sys, "orig_argv", None) or getattr(sys, "argv", [])),
             "started_ns": self.started_ns,
             "ended_ns": time.time_ns() if reason else None,
-            "python": "%s %d.%d.%d" % (_implementation(), *sys.version_info[:3]),
+            "python": "{} {}.{}.{}".format(_implementation(), *sys.version_info[:3]),
             "thread_names": self.thread_names,
             "main_tid": self.main_tid,
             "part": os.path.basename(self.part) if self.module else "",
@@ -140,7 +140,7 @@ def _restore_environment(config):
 
 def _pass_gate(gate):
     ready, go = (int(number) for number in gate.split(","))
-    os.write(ready, b"%d" % os.getpid())
+    os.write(ready, b"ready")
     os.close(ready)
     os.read(go, 1)  # a byte, or the end of the file where the launcher is gone
     os.close(go)
@@ -212,7 +212,7 @@ def _after_fork():
             parent.recorder.forked(_state.part)
             _state.recorder = parent.recorder
         except Exception as error:
-            _state.notes.append("the profiler did not start after fork: %s: %s" % (type(error).__name__, error))
+            _state.notes.append(f"the profiler did not start after fork: {type(error).__name__}: {error}")
     _state.write(False, "")
 
 
@@ -310,7 +310,7 @@ def _on_signal(number, frame):
         if process.stopping and not process.stopped:
             process.signal = number  # it interrupted the writing of the part; die when that is done
             return
-        process.stop("signal %d" % number)
+        process.stop(f"signal {number}")
     _die(number)
 
 
@@ -345,7 +345,7 @@ def _process_name():
         return spec.name[: -len(".__main__")] if spec.name.endswith(".__main__") else spec.name
     words = getattr(sys, "orig_argv", ())
     for kind in ("forkserver", "spawn"):
-        if any("multiprocessing.%s import" % kind in word for word in words):
+        if any(f"multiprocessing.{kind} import" in word for word in words):
             return kind
     argv = getattr(sys, "argv", None) or [""]
     return os.path.basename(argv[0]) or "python"

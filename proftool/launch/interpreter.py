@@ -14,7 +14,7 @@ from proftool.errors import TargetError
 
 _ASK = (
     "import sys, sysconfig; p = sysconfig.get_paths(); v = sys.version_info; "
-    "print(repr((sys.executable, tuple(v[:3]), sys.implementation.name, bool(sysconfig.get_config_var('Py_GIL_DISABLED')), "
+    "print(repr((tuple(v[:3]), sys.implementation.name, bool(sysconfig.get_config_var('Py_GIL_DISABLED')), "
     "(p['purelib'], p['platlib']))))"
 )
 _NAMES = {"cpython": "CPython", "pypy": "PyPy"}
@@ -25,7 +25,9 @@ def inspect(python: Path) -> Interpreter:
     try:
         changed_ns = os.stat(python).st_mtime_ns
     except OSError as error:
-        raise TargetError(f"no interpreter at `{python}`", cause=os.strerror(error.errno or 0).lower(), fix="name another with `--python PATH`") from error
+        raise TargetError(
+            f"no interpreter at `{python}`", cause=os.strerror(error.errno or 0).lower(), fix="name another with `--python PATH`"
+        ) from error
     return _inspect(python, changed_ns)
 
 
@@ -42,7 +44,7 @@ def _inspect(python: Path, _changed_ns: int) -> Interpreter:
         done = subprocess.run(
             [str(python), "-I", "-S", "-c", _ASK], capture_output=True, stdin=subprocess.DEVNULL, timeout=20, text=True, errors="replace"
         )
-        executable, version, name, free_threaded, packages = literal_eval(done.stdout.strip())
+        version, name, free_threaded, packages = literal_eval(done.stdout.strip())
     except (OSError, subprocess.TimeoutExpired, ValueError, SyntaxError) as error:
         cause = str(error) if isinstance(error, OSError) else "it did not answer as a Python 3 does"
         raise TargetError(f"`{python}` is no Python that can be profiled", cause=cause, fix="name another with `--python PATH`") from error

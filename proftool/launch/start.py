@@ -18,9 +18,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from proftool.contracts import Command, Inside, Outside, Program, Recording, RecordOptions
 from proftool.errors import BackendFailed, PermissionNeeded, ProftoolError, TargetError
@@ -58,7 +56,9 @@ def launch(
     notes: list[str] = []
     argv = hook.argv(program, hooks)
     if hook.is_blind(program) and options.children:
-        notes.append("child processes that inherit the interpreter's options -I, -E or -S were not recorded: these ignore the start-up hook")
+        notes.append(
+            "child processes that inherit the interpreter's options -I, -E or -S were not recorded: these ignore the start-up hook"
+        )
     in_main = threading.current_thread() is threading.main_thread()
     with Guard() if in_main else contextlib.nullcontext() as guard:
         target = _Target(argv, env, stdin, stdout, guard, waits=isinstance(command, Outside))
@@ -106,7 +106,9 @@ def launch(
 class _Target:
     """The target's first process: our direct child."""
 
-    def __init__(self, argv: list[str], env: dict[str, str], stdin: int | None, stdout: int | None, guard: Guard | None, *, waits: bool) -> None:
+    def __init__(
+        self, argv: list[str], env: dict[str, str], stdin: int | None, stdout: int | None, guard: Guard | None, *, waits: bool
+    ) -> None:
         self.status: int | None = None
         self.cpu_ns: int | None = None
         self.ended_ns = 0
@@ -142,7 +144,9 @@ class _Target:
                 pass
             if time.monotonic() > end:
                 raise BackendFailed(
-                    "the target did not come to the gate", cause=f"its interpreter did not start within {_GATE_S:.0f} s", fix="run it without proftool and see where it waits"
+                    "the target did not come to the gate",
+                    cause=f"its interpreter did not start within {_GATE_S:.0f} s",
+                    fix="run it without proftool and see where it waits",
                 )
             self._pause(guard, 0.005)
 
@@ -237,7 +241,9 @@ class _Profiler:
         name = Path(self.command.argv[0]).name
         if "ermission denied" in words or "peration not permitted" in words:
             return PermissionNeeded(
-                f"{name} may not read the target", cause=last, fix="allow tracing (`sysctl kernel.yama.ptrace_scope=0`, or CAP_SYS_PTRACE in a container)"
+                f"{name} may not read the target",
+                cause=last,
+                fix="allow tracing (`sysctl kernel.yama.ptrace_scope=0`, or CAP_SYS_PTRACE in a container)",
             )
         return BackendFailed(f"{name} could not attach to the target", cause=last, fix="`proftool doctor` says which backends work here")
 

@@ -78,7 +78,7 @@ def _entries(profiler):
 
 
 def _ns(seconds):
-    return int(round(seconds * 1e9))
+    return round(seconds * 1e9)
 
 
 def _key(code):
