@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from sqlalchemy import Connection, Engine, create_engine, event
@@ -33,7 +33,7 @@ class Database:
         self._engine = _engine(place, busy_s)
 
     @contextmanager
-    def reading(self) -> Iterator[Connection | None]:
+    def reading(self) -> Generator[Connection | None, None, None]:
         """A connection to read with; None where nothing was ever stored."""
         if not self._place.database.exists():
             yield None
@@ -45,7 +45,7 @@ class Database:
                 yield connection
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
+    def writing(self) -> Generator[Connection, None, None]:
         """One write transaction; committed at the end of the block, rolled back by an exception."""
         with self._explained():
             if not self._current:
@@ -85,7 +85,7 @@ class Database:
                 time.sleep(0.01)
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _explained(self) -> Generator[None, None, None]:
         try:
             yield
         except DBAPIError as error:
