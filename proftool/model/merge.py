@@ -43,6 +43,7 @@ from proftool.model.tree import Tree
 FunctionMap = tuple[list[tuple[int, ...]], list[Int32Array]]
 _TEXTS = ("name", "qualname", "module", "file", "code_hash")
 _IDENTIFIED = list(Functions().columns()).index("identified")
+_FIRST_LINE = list(Functions().columns()).index("first_line")
 
 
 def merge(profiles: Sequence[Profile]) -> Profile:
@@ -220,7 +221,7 @@ def _by_key(profiles: Sequence[Profile], texts: Sequence[Int32Array]) -> Functio
         for index, (at, row, key) in enumerate(zip(place, own, keys, strict=True)):
             if at is None:
                 at = by_key.get(key)
-                if at is None or at in used:
+                if at is None or at in used or _apart(row, rows[at]):
                     at = len(rows)
                     rows.append(row)
                 elif row[_IDENTIFIED] < rows[at][_IDENTIFIED]:
@@ -232,3 +233,8 @@ def _by_key(profiles: Sequence[Profile], texts: Sequence[Int32Array]) -> Functio
             by_key.setdefault(key, at)
         maps.append(final)
     return rows, maps
+
+
+def _apart(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
+    """Both lines of `def` are known and differ: passes of one run read one source, so these are two functions."""
+    return 0 not in (a[_FIRST_LINE], b[_FIRST_LINE]) and a[_FIRST_LINE] != b[_FIRST_LINE]

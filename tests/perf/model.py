@@ -40,8 +40,7 @@ def large(n_nodes: int, seed: int = 1) -> Profile:
         frame[index] = n_frames + index % 7919  # a twin gets a frame of its own
     strings = ("", *(f"function_{i}" for i in range(n_functions)), *(f"file_{i}.py" for i in range(300)))
     number = np.arange(n_functions, dtype=np.int32)
-    functions = {name: column for name, column in Functions().columns().items()}
-    columns = {name: np.zeros(n_functions, column.dtype) for name, column in functions.items()}
+    columns = {name: np.zeros(n_functions, column.dtype) for name, column in Functions().columns().items()}
     columns |= {"name": number + 1, "qualname": number + 1, "file": n_functions + 1 + number % 300, "first_line": number}
     n_all = n_frames + 7919
     lane = {name: np.zeros(n_lanes, column.dtype) for name, column in Lanes().columns().items()} | {"tid": np.arange(n_lanes)}
@@ -101,10 +100,6 @@ def operations(n_nodes: int) -> dict[str, Callable[[], Callable[[], object]]]:
         "merge, two of that each": merging_equal,
         "checked": checking,
     }
-
-
-def _peak_bytes() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _resident_bytes() -> int:
