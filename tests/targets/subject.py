@@ -4,7 +4,7 @@ import json
 import multiprocessing
 import os
 import pickle
-import signal  # noqa: F401  (used by the texts that `end` executes)
+import signal
 import subprocess
 import sys
 import threading
@@ -126,7 +126,7 @@ def spin_2():
 
 
 def threads(count="3"):
-    started = [threading.Thread(target=globals()["spin_%d" % (n % 3)], name="spinner-%d" % n) for n in range(int(count))]
+    started = [threading.Thread(target=globals()[f"spin_{n % 3}"], name=f"spinner-{n}") for n in range(int(count))]
     for thread in started:
         thread.start()
     for thread in started:
@@ -189,7 +189,7 @@ def place(**more):
     more.update(
         argv=sys.argv,
         path0=sys.path[0],
-        path=[entry for entry in sys.path],
+        path=list(sys.path),
         cwd=os.getcwd(),
         main=sys.modules["__main__"].__name__,
         file=__file__,
