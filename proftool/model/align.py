@@ -34,8 +34,10 @@ def align(trees: Sequence[Tree], labels: Sequence[Int32Array]) -> Union:
     n_labels = 1 + max((int(label.max()) for label in labels if len(label)), default=0)
     for depth in range(max((len(tree.levels) - 1 for tree in trees), default=0)):
         levels = [t.by_depth[t.levels[depth] : t.levels[depth + 1]] if depth < len(t.levels) - 1 else np.zeros(0, np.int64) for t in trees]
-        ups = [place[t.parent[level]].astype(np.int64) if depth else np.full(len(level), -1, np.int64)
-               for t, level, place in zip(trees, levels, places, strict=True)]
+        ups = [
+            place[t.parent[level]].astype(np.int64) if depth else np.full(len(level), -1, np.int64)
+            for t, level, place in zip(trees, levels, places, strict=True)
+        ]
         keys = np.concatenate([(up + 1) * n_labels + label[level] for up, level, label in zip(ups, levels, labels, strict=True)])
         unique, inverse = np.unique(keys, return_inverse=True)
         found = (inverse + n_nodes).astype(np.int32)
