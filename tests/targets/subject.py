@@ -107,9 +107,12 @@ def execs():
     os.execv(sys.executable, [sys.executable, sys.argv[0], "subprocess_work"])
 
 
+spin_s = 0.05
+
+
 def spin():
     kept = hold(1)
-    busy(0.05, time.thread_time)
+    busy(spin_s, time.thread_time)
     return kept
 
 
@@ -126,6 +129,7 @@ def spin_2():
 
 
 def threads(count="3"):
+    globals().update(spin_s=0.15 / int(count))
     started = [threading.Thread(target=globals()[f"spin_{n % 3}"], name=f"spinner-{n}") for n in range(int(count))]
     for thread in started:
         thread.start()
