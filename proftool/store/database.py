@@ -103,7 +103,7 @@ def explain(error: sqlite3.Error, place: Place) -> StoreError:
     name, store = getattr(error, "sqlite_errorname", ""), f"the store `{place.folder}`"
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return StoreBusy(f"{store} is busy", cause="another process has been writing to it for too long", fix="try again when it has ended")
-    if name.startswith("SQLITE_FULL"):
+    if name.startswith("SQLITE_FULL") or (name.startswith("SQLITE_IOERR") and _is_full(place)):
         return StoreError(
             f"no space left for {store}",
             cause=str(error),
@@ -118,6 +118,16 @@ def explain(error: sqlite3.Error, place: Place) -> StoreError:
     return StoreError(
         f"the database of {store} failed", cause=f"{error} ({name or type(error).__name__})", fix="`proftool doctor --repair`"
     )
+
+
+def _is_full(place: Place) -> bool:
+    # SQLite maps 32 KiB of shared memory beside the database and calls it an I/O error where there is no room for it.
+    import shutil
+
+    try:
+        return shutil.disk_usage(place.database.parent).free < 1 << 16
+    except OSError:
+        return False
 
 
 def _engine(place: Place, busy_s: float) -> Engine:

@@ -12,10 +12,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from proftool.contracts import Run, RunQuery, RunStore
 from proftool.errors import AmbiguousRun, RunNotFound, UnknownFormat
-from proftool.model.profile import Profile
+
+if TYPE_CHECKING:
+    from proftool.model.profile import Profile
 
 PREFIX_MIN = 2
 _HEAD_BYTES = 4096
@@ -71,9 +74,10 @@ def read_file(path: Path) -> Profile:
         raise UnknownFormat(
             f"cannot read `{path}`", cause=error.strerror or str(error), fix="name a file that this user may read"
         ) from error
-    for format in registry.formats():
-        if format.matches(head):
-            return format.read(path)
+    # Nothing matches an empty file, and collapsed stacks, sniffed last, are any text.
+    found = next((format for format in registry.formats() if format.matches(head)), None) if head else None
+    if found is not None:
+        return found.read(path)
     raise UnknownFormat(
         f"`{path}` is no profile that proftool reads",
         cause="its content is empty" if not head else "its content is none of the known formats",

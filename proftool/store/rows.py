@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, cast
 
-import numpy as np
-
 from proftool.contracts import Run
 from proftool.model.meta import Quality
 from proftool.units import NS_PER_S
@@ -54,7 +52,7 @@ def totals(profile: Profile) -> dict[str, int]:
     found: dict[str, int] = {}
     for index, metric in enumerate(profile.metrics):
         if metric.name not in found:
-            found[metric.name] = int(profile.cells.value[profile.cells.metric == index].sum(dtype=np.int64))
+            found[metric.name] = int(profile.cells.value[profile.cells.metric == index].sum())
     return found
 
 
