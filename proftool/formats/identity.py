@@ -201,7 +201,8 @@ class Identifier:
         if inner is not None:
             return Place(inner, self._module_of(path, inner), Category.PROJECT, path)
         category = Category.LIBRARY if self._project else Category.PROJECT
-        return Place(path, self._module_of(path, path.rpartition("/")[2]), category, path)
+        is_absolute = path.startswith("/") or re.match(r"[A-Za-z]:/", path) is not None
+        return Place(path, self._module_of(path, path.rpartition("/")[2] if is_absolute else path), category, path)
 
     def _place_without_file(self, path: str) -> Place:
         if notebook := _NOTEBOOK.fullmatch(path):

@@ -11,7 +11,9 @@ import zlib
 from pathlib import Path
 from typing import NoReturn
 
-from proftool.errors import CorruptProfile, LimitExceeded
+from proftool.errors import CorruptProfile, LimitExceeded, ModelError
+from proftool.model.check import checked
+from proftool.model.profile import Profile
 
 MAX_FILE_BYTES = 4 << 30
 """Of any file."""
@@ -88,3 +90,11 @@ def inflate(data: bytes | memoryview, size: int) -> bytes:
 
 def _named(path: Path | None) -> str:
     return f"`{path}`" if path is not None else "the content"
+
+
+def entered(profile: Profile, format: str, path: Path | None = None) -> Profile:
+    """The profile, every rule of the model holding; what a file says against them makes the file corrupt."""
+    try:
+        return checked(profile)
+    except ModelError as error:
+        raise corrupt(format, f"{error.what}", path) from error

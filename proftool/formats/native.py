@@ -26,7 +26,7 @@ import numpy as np
 
 from proftool.errors import NewerVersion
 from proftool.formats.columns import Column, IntegerArray, Text, pack, pack_strings, unpack, unpack_strings
-from proftool.formats.limits import MAX_FILE_BYTES, MAX_TEXT_BYTES, corrupt, decoded_limit, read_bytes
+from proftool.formats.limits import MAX_FILE_BYTES, MAX_TEXT_BYTES, corrupt, decoded_limit, entered, read_bytes
 from proftool.model.meta import Meta
 from proftool.model.profile import TABLES, Metric, Profile, Table, freeze
 
@@ -106,9 +106,10 @@ def loads(data: bytes, path: Path | None = None) -> Profile:
         middle = start + header.strings.lengths.size + header.strings.size
         strings = unpack_strings(header.strings, view[start:middle])
         columns = unpack(header.columns, view[middle:])
-        return _profile(header, strings, columns)
+        profile = _profile(header, strings, columns)
     except (ValueError, RecursionError, zlib.error) as error:
         raise corrupt("native", f"behind byte {_PREFIX.size}: {error or type(error).__name__}", path) from error
+    return entered(profile, "native", path)
 
 
 def _header(data: memoryview, version: int) -> Header:
