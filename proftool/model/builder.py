@@ -199,9 +199,15 @@ def finish(profile: Profile) -> Profile:
     return with_tables(profile, tables)
 
 
-def with_tables(profile: Profile, tables: Mapping[str, Table], strings: tuple[str, ...] | None = None) -> Profile:
-    """The profile with the tables of those names, and the strings if given, in place of its own."""
-    kept = profile if strings is None else replace(profile, strings=strings)
+def with_tables(
+    profile: Profile, tables: Mapping[str, Table], *, strings: tuple[str, ...] | None = None, metrics: tuple[Metric, ...] | None = None
+) -> Profile:
+    """The profile with the tables of those names, and the strings and metrics if given, in place of its own."""
+    kept = replace(
+        profile,
+        strings=profile.strings if strings is None else strings,
+        metrics=profile.metrics if metrics is None else metrics,
+    )
     return replace(kept, **tables)  # pyright: ignore[reportArgumentType]  # names are those of TABLES
 
 
