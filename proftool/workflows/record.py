@@ -1,0 +1,115 @@
+"""The main job: a program and wishes in, stored runs and the program's own status out.
+
+    choose -> command -> launch -> read -> lenses -> check -> judge -> store
+
+The target's status is never hidden: a recording that failed is a *loss* beside it, and changes the answer only where the target itself
+returned 0. Passes run whatever the status; the first that is not 0 is the answer. Heavy imports happen while the target runs.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from proftool.contracts import Backend, Program, Recording, Run
+from proftool.errors import BackendFailed, ProftoolError, StoreError, UsageError
+from proftool.launch.interpreter import inspect
+from proftool.launch.start import launch
+from proftool.settings import Settings
+from proftool.workflows.choose import Choice, Wishes, choose
+
+if TYPE_CHECKING:
+    from proftool.model.meta import Git
+    from proftool.model.profile import Profile
+    from proftool.store.runs import SqlRunStore
+
+RUNS_MAX = 1000
+
+Say = Callable[[str], None]
+
+
+def _silent(_text: str) -> None:
+    """Says nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What to record."""
+
+    program: Program
+    wishes: Wishes = field(default_factory=Wishes)
+    runs: int = 1
+    label: str | None = None
+    stdout: int | None = None
+    """Descriptor for the target's stdout, where it is not ours."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """One run: its profile, and its row where the store took it."""
+
+    profile: Profile
+    run: Run | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """What a recording left."""
+
+    kept: tuple[Kept, ...]
+    target_status: int
+    losses: tuple[ProftoolError, ...] = ()
+    """What could not be recorded or kept, though the target ran."""
+
+    @property
+    def exit_status(self) -> int:
+        """The target's own status; where that is 0 and something was lost, 9 for the store, else 5."""
+        if self.target_status or not self.losses:
+            return self.target_status
+        return StoreError.exit_code if all(isinstance(loss, StoreError) for loss in self.losses) else BackendFailed.exit_code
+
+
+def record(request: Request, store: SqlRunStore, settings: Settings, say: Say = _silent) -> Recorded:
+    """Run the program once a mode and run, and keep what was recorded; raises only where the program has not run."""
+    if not 1 <= request.runs <= RUNS_MAX:
+        raise UsageError(f"`--runs {request.runs}` is no number of runs", cause=f"it lies from 1 to {RUNS_MAX}", fix="`--runs 5` is enough for an honest diff")
+    if request.label is not None:
+        from proftool.store.labels import check_label
+
+        check_label(request.label)
+    choices = choose(request.wishes, settings, inspect(request.program.python))
+    for choice in choices:
+        if choice.reason:
+            say(choice.reason)
+    n_passes = len(choices) * request.runs
+    if n_passes > 1:
+        say(f"runs {n_passes} times: {announced(choices, request.runs)}")
+    kept: list[Kept] = []
+    losses: list[ProftoolError] = []
+    statuses: list[int] = []
+    with _Stdin(n_passes) as stdin:
+        for _ in range(request.runs):
+            passes: list[Profile] = []
+            for choice in choices:
+                try:
+                    profile, status = _pass(request, choice, store, stdin)
+                except ProftoolError as error:
+                    if not statuses:
+                        raise
+                    losses.append(error)
+                    continue
+                statuses.append(status)
+                if isinstance(profile, ProftoolError):
+                    losses.append(profile)
+                else:
+                    passes.append(profile)
+            if passes:
+                kept.append(_keep(passes, request.label, store, losses))
+    answer = next((status for status in statuses if status), 0)
+    return Recorded(kept=tuple(kept), target_status=answer, losses=tuple(losses))
