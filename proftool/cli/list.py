@@ -78,6 +78,7 @@ def _table(runs: Sequence[Run], width: int) -> Table:
             justify="right" if name in ("total", "status") else "left",
             no_wrap=True,
             overflow="ellipsis",
+            min_width={"id": 10, "when": 10, "total": 8, "label": 6}.get(name),
             ratio=1 if name == "command" and width < 10_000 else None,
             max_width={"label": 24}.get(name) if width < 10_000 else None,
         )

@@ -1,4 +1,4 @@
-"""Queries over 100,000 runs, in ms: `PYTHONPATH=tests python tests/perf/store.py [RUNS]`. Nothing is asserted."""
+"""Queries over 100,000 runs, in ms: `PYTHONPATH=tests python -m perf.store [RUNS]`. Nothing is asserted."""
 
 from __future__ import annotations
 
