@@ -23,6 +23,7 @@ from pathlib import Path
 from proftool.contracts import Command, Inside, Outside, Program, Recording, RecordOptions
 from proftool.errors import BackendFailed, PermissionNeeded, ProftoolError, TargetError
 from proftool.launch import hook, parts
+from proftool.launch.clocks import ThreadClocks
 from proftool.launch.interpreter import inspect
 from proftool.launch.signals import Guard, die_with_parent, stop_with
 
@@ -65,11 +66,14 @@ def launch(
         guard = held.enter_context(Guard()) if in_main else None
         target = _Target(argv, env, stdin, stdout, guard, waits=isinstance(command, Outside))
         profiler: _Profiler | None = None
+        watch: ThreadClocks | None = None
         try:
             if isinstance(command, Outside):
                 target.await_gate(guard)
                 profiler = _Profiler(command, target.pid, guard)
                 profiler.await_ready(target, guard)
+                watch = ThreadClocks(target.pid, folder, children=options.children)
+                watch.start()
             started_ns, begun = time.time_ns(), time.monotonic_ns()
             target.open_gate()
             if meanwhile is not None:
@@ -85,6 +89,9 @@ def launch(
             if profiler is not None:
                 profiler.kill()
             raise
+        finally:
+            if watch is not None:
+                watch.stop()
         duration_ns = target.ended_ns - begun
         chatter = profiler.end() if profiler is not None else ""
         interrupted = guard is not None and guard.interrupted
