@@ -54,8 +54,9 @@ def _scaled(value: float, steps: tuple[tuple[int, str], ...]) -> str:
 
 
 def duration_ns(text: str) -> int:
-    """`30s`, `1.5m`, `200ms`, `2h` or plain seconds, as nanoseconds; ValueError names what is accepted."""
-    for suffix, factor in (("ms", NS_PER_MS), ("us", NS_PER_US), ("ns", 1), ("s", NS_PER_S), ("m", 60 * NS_PER_S), ("h", 3600 * NS_PER_S), ("", NS_PER_S)):
+    """`30s`, `1.5m`, `200ms`, `2h`, `30d`, `4w` or plain seconds, as nanoseconds; ValueError names what is accepted."""
+    steps = {"ms": NS_PER_MS, "us": NS_PER_US, "ns": 1, "s": NS_PER_S, "m": 60 * NS_PER_S, "h": 3600 * NS_PER_S}
+    for suffix, factor in (steps | {"d": 86400 * NS_PER_S, "w": 7 * 86400 * NS_PER_S, "": NS_PER_S}).items():
         number = text.strip().removesuffix(suffix) if suffix else text.strip()
         if text.strip().endswith(suffix):
             try:
