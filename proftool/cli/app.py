@@ -27,6 +27,7 @@ VERBS: tuple[tuple[str, str], ...] = (
     ("label", "proftool.cli.label:label"),
     ("rm", "proftool.cli.rm:rm"),
     ("prune", "proftool.cli.prune:prune"),
+    ("doctor", "proftool.cli.doctor:doctor"),
 )
 """Verb -> "module:function", in the order of the help."""
 
@@ -144,7 +145,9 @@ def _usage(error: Exception, own: tuple[str, ...]) -> UsageError | None:
     hint = "did you mean " + " or ".join(f"`{name}`" for name in near) + "? " if near else ""
     verb = next((word for word in own if not word.startswith("-")), "")
     what = text[:1].lower() + text[1:].partition(" Did you mean")[0].partition(". (Possible")[0]
-    return UsageError(what, cause=f"`proftool{' ' + verb if verb else ''}` does not take that", fix=f"{hint}`proftool {verb} --help`".replace("  ", " "))
+    return UsageError(
+        what, cause=f"`proftool{' ' + verb if verb else ''}` does not take that", fix=f"{hint}`proftool {verb} --help`".replace("  ", " ")
+    )
 
 
 def _no_verb(word: str, verbs: list[str]) -> UsageError:
@@ -153,5 +156,7 @@ def _no_verb(word: str, verbs: list[str]) -> UsageError:
     near = difflib.get_close_matches(word, verbs, 1)
     hint = f"did you mean `proftool {near[0]}`? " if near else ""
     return UsageError(
-        f"no command `{word}`", cause="it is no verb of proftool's, and no such file exists", fix=f"{hint}`proftool --help` lists the verbs; `proftool run {word}` runs a program"
+        f"no command `{word}`",
+        cause="it is no verb of proftool's, and no such file exists",
+        fix=f"{hint}`proftool --help` lists the verbs; `proftool run {word}` runs a program",
     )

@@ -16,11 +16,19 @@ if TYPE_CHECKING:
 
 
 def run(
-    words: Annotated[list[str] | None, typer.Argument(metavar="[--] TARGET [ARG]...", help="script.py, a console script, or any command line of a Python.")] = None,
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[--] TARGET [ARG]...", help="script.py, a console script, or any command line of a Python."),
+    ] = None,
     module: Annotated[str | None, typer.Option("-m", metavar="MODULE", help="Run a module, as `python -m` does.")] = None,
     code: Annotated[str | None, typer.Option("-c", metavar="CODE", help="Run a piece of code, as `python -c` does.")] = None,
-    mode: Annotated[list[str] | None, typer.Option("--mode", metavar="MODE", help="sample (default), trace or memory; several: one pass of the target each.")] = None,
-    backend: Annotated[list[str] | None, typer.Option("--backend", metavar="NAME", help="pyinstrument, py-spy, cprofile or memray; else chosen, and said.")] = None,
+    mode: Annotated[
+        list[str] | None,
+        typer.Option("--mode", metavar="MODE", help="sample (default), trace or memory; several: one pass of the target each."),
+    ] = None,
+    backend: Annotated[
+        list[str] | None, typer.Option("--backend", metavar="NAME", help="pyinstrument, py-spy, cprofile or memray; else chosen, and said.")
+    ] = None,
     clock: Annotated[str | None, typer.Option("--clock", metavar="CLOCK", help="wall (default) or cpu.")] = None,
     rate: Annotated[float | None, typer.Option("--rate", metavar="HZ", help="Samples a second.")] = None,
     native: Annotated[bool, typer.Option("--native", help="Also frames of C, C++ and Rust.")] = False,
@@ -43,7 +51,9 @@ def run(
     settings = settings_file.load()
     request = record.Request(
         program=targets.resolve(words or (), module=module, code=code, python=python),
-        wishes=record.Wishes(modes=tuple(mode or ()), backends=tuple(backend or ()), clock=clock, rate_hz=rate, native=native, children=children),
+        wishes=record.Wishes(
+            modes=tuple(mode or ()), backends=tuple(backend or ()), clock=clock, rate_hz=rate, native=native, children=children
+        ),
         runs=runs,
         label=label,
         stdout=2 if json else None,

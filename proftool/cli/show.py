@@ -13,7 +13,9 @@ from proftool.cli import options, output
 def show(
     run: Annotated[str, typer.Argument(metavar="RUN", help=options.RUN_HELP)] = "@latest",
     by: Annotated[str | None, typer.Option("--by", metavar="KEY", help="function, line, module, thread, callers or callees.")] = None,
-    function: Annotated[str | None, typer.Option("--function", metavar="NAME", help="Only this function; whose callers or callees.")] = None,
+    function: Annotated[
+        str | None, typer.Option("--function", metavar="NAME", help="Only this function; whose callers or callees.")
+    ] = None,
     metric: options.Metric = None,
     limit: Annotated[int, typer.Option("--limit", min=1, metavar="N", help="At most so many rows.")] = 20,
     json: options.Json = False,

@@ -88,7 +88,10 @@ def document(profile: Profile, run: Mapping[str, object]) -> dict[str, object]:
     return {
         "schema": SCHEMA,
         "run": dict(run),
-        "metrics": [{"name": m.name, "unit": str(m.unit), "kind": str(m.kind), "mode": m.mode or None, "total": metric_total(profile, i)} for i, m in shown],
+        "metrics": [
+            {"name": m.name, "unit": str(m.unit), "kind": str(m.kind), "mode": m.mode or None, "total": metric_total(profile, i)}
+            for i, m in shown
+        ],
         "functions": functions,
         "lanes": _lanes(profile, [(i, m.name) for i, m in shown]),
         "waiting": {_WAITING[m.name]: metric_total(profile, i) for i, m in enumerate(profile.metrics) if m.name in _WAITING},

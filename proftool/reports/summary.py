@@ -98,7 +98,9 @@ def _pass_line(one: Pass, profile: Profile, options: ReportOptions) -> str:
         color = {"good": "green", "weak": "yellow", "poor": "red"}[quality.verdict]
         reason = f" ({quality.reasons[0]})" if quality.reasons and quality.verdict != "good" else ""
         before = " · ".join(parts)
-        return f"{clip(before, options.width)} · " + styled(clip(f"{quality.verdict}{reason}", max(options.width - len(before) - 3, 20)), color, options.color)
+        return f"{clip(before, options.width)} · " + styled(
+            clip(f"{quality.verdict}{reason}", max(options.width - len(before) - 3, 20)), color, options.color
+        )
     return clip(" · ".join(parts), options.width)
 
 
@@ -120,7 +122,9 @@ def _block(profile: Profile, metric: str, options: ReportOptions, room: int) -> 
         drawn = styled(bar(value, whole, 10), "blue", options.color)
         calls = f" {'' if row.calls is None else format(row.calls, ','):>10}" if has_calls else ""
         left = f"{people(value, unit):>9} {percent(value, whole):>7}"
-        lines.append(f"{left} {drawn} {people(total, unit):>9}{calls}  {named(row.name, row.where, max(options.width - len(head) - 3, 16), options.color)}".rstrip())
+        lines.append(
+            f"{left} {drawn} {people(total, unit):>9}{calls}  {named(row.name, row.where, max(options.width - len(head) - 3, 16), options.color)}".rstrip()
+        )
     return lines
 
 
@@ -166,7 +170,13 @@ def _tail(profile: Profile, options: ReportOptions, run: Run | None) -> list[str
     if metric is not None:
         waiting = profile.metric_index("waiting_time") if metric == "wall_time" and profile.has_metric("waiting_time") else None
         s = shares(profile, profile.metric_index(metric), waiting)
-        parts = [("yours", s.project), ("libraries", s.library), ("standard library", s.stdlib), ("native", s.native), ("waiting", s.waiting)]
+        parts = [
+            ("yours", s.project),
+            ("libraries", s.library),
+            ("standard library", s.stdlib),
+            ("native", s.native),
+            ("waiting", s.waiting),
+        ]
         lines.append(clip(" · ".join(f"{what} {percent(value, s.whole)}" for what, value in parts if value), options.width))
     notes = [note for one in profile.meta.passes for note in one.notes]
     unseen = [sentence for one in profile.meta.passes for sentence in one.unseen]
@@ -179,7 +189,9 @@ def _tail(profile: Profile, options: ReportOptions, run: Run | None) -> list[str
     if run is not None:
         called = shlex.quote(run.label) if run.label else run.id
         told = f"run {run.id}" + (f" ({run.label})" if run.label else "")
-        lines.append(f"{told} kept · next: `proftool open {called}` · `proftool show {called} --by line` · `proftool diff @latest~1 @latest`")
+        lines.append(
+            f"{told} kept · next: `proftool open {called}` · `proftool show {called} --by line` · `proftool diff @latest~1 @latest`"
+        )
     return lines
 
 

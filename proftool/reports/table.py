@@ -37,7 +37,9 @@ def metric_of(profile: Profile, wanted: str | None) -> str:
         import difflib
 
         near = difflib.get_close_matches(wanted, known, 1)
-        raise UsageError(f"the run has no metric `{wanted}`", cause=f"it has {', '.join(known)}", fix=f"`--metric {near[0] if near else known[0]}`")
+        raise UsageError(
+            f"the run has no metric `{wanted}`", cause=f"it has {', '.join(known)}", fix=f"`--metric {near[0] if near else known[0]}`"
+        )
     return wanted
 
 
@@ -50,7 +52,9 @@ def table(profile: Profile, options: ReportOptions, key: By, function: str | Non
     if function is not None:
         names = {profile.text(int(profile.functions.qualname[i])) for i in _found(profile, function)}
         rows = [row for row in rows if row.name in names]
-    return render(rows, options, metric, profile.metrics[profile.metric_index(metric)].unit, metric_total(profile, profile.metric_index(metric)), key)
+    return render(
+        rows, options, metric, profile.metrics[profile.metric_index(metric)].unit, metric_total(profile, profile.metric_index(metric)), key
+    )
 
 
 def _found(profile: Profile, function: str) -> list[int]:
@@ -61,12 +65,16 @@ def _found(profile: Profile, function: str) -> list[int]:
     names = sorted({profile.text(int(i)) for i in profile.functions.qualname} | {profile.text(int(i)) for i in profile.functions.name})
     near = difflib.get_close_matches(function, names, 3)
     hint = f"did you mean {' or '.join(f'`{n}`' for n in near)}? " if near else ""
-    raise UsageError(f"no function `{function}` in the run", cause="none of that name was recorded", fix=f"{hint}`proftool show` lists the functions")
+    raise UsageError(
+        f"no function `{function}` in the run", cause="none of that name was recorded", fix=f"{hint}`proftool show` lists the functions"
+    )
 
 
 def _around(profile: Profile, options: ReportOptions, key: By, function: str | None, metric: str) -> str:
     if function is None:
-        raise UsageError(f"the {key} of which function?", cause=f"`--by {key}` is about one function", fix=f"`proftool show --by {key} --function NAME`")
+        raise UsageError(
+            f"the {key} of which function?", cause=f"`--by {key}` is about one function", fix=f"`proftool show --by {key} --function NAME`"
+        )
     found = _found(profile, function)
     rows = neighbours(profile, metric, found, key)
     wholes = {row.name: row.total or 0 for row in by(profile, metric, By.FUNCTION)}

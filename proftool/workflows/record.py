@@ -78,7 +78,11 @@ class Recorded:
 def record(request: Request, store: SqlRunStore, settings: Settings, say: Say = _silent) -> Recorded:
     """Run the program once a mode and run, and keep what was recorded; raises only where the program has not run."""
     if not 1 <= request.runs <= RUNS_MAX:
-        raise UsageError(f"`--runs {request.runs}` is no number of runs", cause=f"it lies from 1 to {RUNS_MAX}", fix="`--runs 5` is enough for an honest diff")
+        raise UsageError(
+            f"`--runs {request.runs}` is no number of runs",
+            cause=f"it lies from 1 to {RUNS_MAX}",
+            fix="`--runs 5` is enough for an honest diff",
+        )
     if request.label is not None:
         from proftool.store.runs import check_label
 
@@ -133,7 +137,9 @@ def _pass(request: Request, choice: Choice, store: SqlRunStore, stdin: Replay) -
         command = choice.backend.command(request.program, choice.options, folder)
         circumstances = _Circumstances(Path.cwd())
         with stdin.one() as fd:
-            recording = launch(request.program, command, choice.options, folder, stdin=fd, stdout=request.stdout, meanwhile=circumstances.gather)
+            recording = launch(
+                request.program, command, choice.options, folder, stdin=fd, stdout=request.stdout, meanwhile=circumstances.gather
+            )
         status = 0 if recording.exit_status is None else recording.exit_status
         try:
             return _read(choice, recording, circumstances), status
@@ -148,7 +154,9 @@ def _pass(request: Request, choice: Choice, store: SqlRunStore, stdin: Replay) -
 
 def _fault(error: Exception) -> BackendFailed:
     fault = BackendFailed(
-        "what was recorded could not be read", cause=f"{type(error).__name__}: {error}", fix="this is a fault of proftool's own; please report it"
+        "what was recorded could not be read",
+        cause=f"{type(error).__name__}: {error}",
+        fix="this is a fault of proftool's own; please report it",
     )
     fault.__cause__ = error
     return fault

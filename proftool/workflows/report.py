@@ -58,5 +58,7 @@ def _writer(path: Path) -> tuple[str, str]:
     if path.suffix.lower() in _REPORTS:
         return "report", _REPORTS[path.suffix.lower()]
     raise UsageError(
-        f"`{path}`: which format?", cause="the file's ending says nothing", fix="write .html, .json, .txt, .proftool, or `proftool export -f FORMAT`"
+        f"`{path}`: which format?",
+        cause="the file's ending says nothing",
+        fix="write .html, .json, .txt, .proftool, or `proftool export -f FORMAT`",
     )
