@@ -11,15 +11,15 @@ from __future__ import annotations
 import os
 import platform
 import socket
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from proftool.contracts import Backend, Program, Recording, Run
+from proftool.contracts import Program, Recording, Run
 from proftool.errors import BackendFailed, ProftoolError, StoreError, UsageError
 from proftool.launch.interpreter import inspect
+from proftool.launch.replay import Replay
 from proftool.launch.start import launch
 from proftool.settings import Settings
 from proftool.workflows.choose import Choice, Wishes, choose
@@ -80,7 +80,7 @@ def record(request: Request, store: SqlRunStore, settings: Settings, say: Say = 
     if not 1 <= request.runs <= RUNS_MAX:
         raise UsageError(f"`--runs {request.runs}` is no number of runs", cause=f"it lies from 1 to {RUNS_MAX}", fix="`--runs 5` is enough for an honest diff")
     if request.label is not None:
-        from proftool.store.labels import check_label
+        from proftool.store.runs import check_label
 
         check_label(request.label)
     choices = choose(request.wishes, settings, inspect(request.program.python))
@@ -93,7 +93,7 @@ def record(request: Request, store: SqlRunStore, settings: Settings, say: Say = 
     kept: list[Kept] = []
     losses: list[ProftoolError] = []
     statuses: list[int] = []
-    with _Stdin(n_passes) as stdin:
+    with Replay(0, n_passes) as stdin:
         for _ in range(request.runs):
             passes: list[Profile] = []
             for choice in choices:
@@ -113,3 +113,79 @@ def record(request: Request, store: SqlRunStore, settings: Settings, say: Say = 
                 kept.append(_keep(passes, request.label, store, losses))
     answer = next((status for status in statuses if status), 0)
     return Recorded(kept=tuple(kept), target_status=answer, losses=tuple(losses))
+
+
+def announced(choices: tuple[Choice, ...], runs: int) -> str:
+    """The passes of a run for people: `sample with py-spy, trace with cprofile`."""
+    passes = ", ".join(f"{choice.options.mode} with {choice.backend.name}" for choice in choices)
+    return passes if runs == 1 else f"{runs} runs of {passes}"
+
+
+def _pass(request: Request, choice: Choice, store: SqlRunStore, stdin: Replay) -> tuple[Profile | ProftoolError, int]:
+    """One pass of the target: its profile, or why there is none, and the target's status. Raises only where the target has not run."""
+    folder = store.recordings_folder()
+    try:
+        command = choice.backend.command(request.program, choice.options, folder)
+        circumstances = _Circumstances(Path.cwd())
+        with stdin.one() as fd:
+            recording = launch(request.program, command, choice.options, folder, stdin=fd, stdout=request.stdout, meanwhile=circumstances.gather)
+        status = 0 if recording.exit_status is None else recording.exit_status
+        try:
+            return _read(choice, recording, circumstances), status
+        except ProftoolError as error:
+            return error, status
+    finally:
+        store.discard_recording(folder)
+
+
+def _read(choice: Choice, recording: Recording, circumstances: _Circumstances) -> Profile:
+    profile = choice.backend.read(recording)
+    meta = replace(profile.meta, git=circumstances.git, host=socket.gethostname(), machine=machine())
+    return profile.with_meta(meta)
+
+
+def _keep(passes: list[Profile], label: str | None, store: SqlRunStore, losses: list[ProftoolError]) -> Kept:
+    """Store the passes as one run; a store that cannot take it is a loss, and the profile is still there to be shown."""
+    from proftool.model.check import check
+    from proftool.model.merge import lenses
+
+    profile = passes[0] if len(passes) == 1 else lenses(passes)
+    check(profile)
+    try:
+        return Kept(profile=profile, run=store.add(profile, label=label))
+    except StoreError as error:
+        losses.append(error)
+        return Kept(profile=profile, run=None)
+
+
+class _Circumstances:
+    """What is found out while the target runs: the state of the checkout; and the imports that the rest will need."""
+
+    def __init__(self, cwd: Path) -> None:
+        self._cwd = cwd
+        self.git: Git | None = None
+
+    def gather(self) -> None:
+        """Called once, when the target's own code may run."""
+        from proftool.launch import git
+
+        self.git = git.describe(self._cwd)
+        import proftool.formats.native
+        import proftool.model.check
+        import proftool.model.merge
+        import proftool.reports.summary
+        import proftool.store.database
+        import proftool.store.redact
+        import proftool.store.rows
+        import proftool.store.schema  # noqa: F401
+
+
+def machine() -> str:
+    """Processor and number of cores."""
+    model = platform.processor() or platform.machine()
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+            model = next((line.partition(":")[2].strip() for line in file if line.startswith("model name")), model)
+    except OSError:
+        pass
+    return f"{model}, {os.cpu_count() or 1} cores"
