@@ -1,0 +1,94 @@
+# pyright: basic
+"""cProfile inside the target: exact calls and times, a profile for each thread.
+
+The part is `marshal` of (format, threads); a thread is (native id, [entry…]), an entry (key, calls, recursive calls, total ns, self
+ns, [callee…]) and a callee (key, calls, recursive calls, total ns, self ns), all times inclusive as in `_lsprof`. A key is
+(file, first line, qualified name, bare name) of a code object (no qualified name before Python 3.11), or ("", 0, text, text) of a
+builtin: more than pstats keeps, so methods of one name stay apart.
+"""
+
+import marshal
+import os
+import sys
+from _thread import get_native_id
+
+suffix = ".calls"
+per_thread = True
+FORMAT = 1
+
+
+def start(part, options):
+    return Recorder(part)
+
+
+class Recorder:
+    def __init__(self, part):
+        self.part = part
+        self.threads = []
+        self.done = False
+        # Python 3.12 and later profile every thread through one tool slot, so a second profile cannot be enabled.
+        self.whole_process = sys.version_info >= (3, 12)
+        self._enable()
+
+    def _enable(self):
+        import _lsprof
+
+        profiler = _lsprof.Profiler()
+        self.threads.append((get_native_id(), profiler))
+        profiler.enable(subcalls=True, builtins=True)
+
+    def thread_started(self):
+        if not self.done and not self.whole_process:
+            self._enable()
+
+    def main_returned(self):
+        pass
+
+    def forked(self, part):
+        self.abandon()
+        self.part, self.threads, self.done = part, [], False
+        self._enable()
+
+    def abandon(self):
+        self.done = True
+        for _, profiler in self.threads:
+            profiler.disable()
+
+    def stop(self):
+        if self.done:
+            return
+        self.done = True
+        for _, profiler in self.threads:
+            profiler.disable()  # also ends the calls that are still open, in every thread, and counts their time
+        data = (FORMAT, [(tid, _entries(profiler)) for tid, profiler in self.threads])
+        with open(self.part + ".new", "wb") as file:
+            marshal.dump(data, file, 2)
+        os.replace(self.part + ".new", self.part)
+
+
+def _entries(profiler):
+    found = []
+    for entry in profiler.getstats():
+        key = _key(entry.code)
+        if key is None:
+            continue
+        callees = [(_key(c.code), c.callcount, c.reccallcount, _ns(c.totaltime), _ns(c.inlinetime)) for c in entry.calls or ()]
+        callees = [callee for callee in callees if callee[0] is not None]
+        found.append((key, entry.callcount, entry.reccallcount, _ns(entry.totaltime), _ns(entry.inlinetime), callees))
+    return found
+
+
+def _ns(seconds):
+    return round(seconds * 1e9)
+
+
+def _key(code):
+    """None for the recording's own functions."""
+    if isinstance(code, str):
+        return ("", 0, code, code)
+    if code.co_filename in (__file__, _CHILD):
+        return None
+    return (code.co_filename, code.co_firstlineno, getattr(code, "co_qualname", ""), code.co_name)
+
+
+_CHILD = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "launch", "_child.py")

@@ -1,0 +1,177 @@
+# pyright: basic
+"""pyinstrument inside the target: its stack sampler, subscribed in every thread.
+
+pyinstrument's `Profiler` sees the thread that starts it and keeps every sample as a list of texts. Its sampler (`StackSampler`, one a
+thread) is the same machinery without these limits, so this subscribes to it directly, keeps each stack once, and needs no renderer:
+the import costs a few milliseconds in place of ninety.
+
+The part is `marshal` of a dict: format, version, clock, interval, started_ns, frames (pyinstrument's frame texts),
+qualnames ((file, first line, name) of a code object -> its qualified name, from Python 3.11), stacks (tuples of frame
+numbers, outermost first) and threads: {tid, name, offset_ns, stacks (numbers), wall_ns, cpu_ns: arrays of bytes, int64}.
+"""
+
+import marshal
+import os
+import sys
+import time
+from _thread import get_ident, get_native_id
+from array import array
+
+suffix = ".stacks"
+per_thread = True
+FORMAT = 1
+HAS_QUALNAMES = sys.version_info >= (3, 11)
+
+
+def start(part, options):
+    sampler, version = _import_sampler(options.get("library_paths", ()))
+    return Recorder(part, sampler, version, float(options["interval_s"]), bool(options.get("cpu", False)))
+
+
+def _import_sampler(library_paths):
+    """pyinstrument's sampler modules under private names, so that a target's own pyinstrument is untouched and unchanged."""
+    folder = _fitting([*library_paths, *sys.path])
+    before = {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] == "pyinstrument"}
+    package = type(sys)("pyinstrument")  # without its __init__, which imports every renderer
+    package.__path__ = [folder]
+    sys.modules["pyinstrument"] = package
+    try:
+        import pyinstrument.stack_sampler as sampler  # pyright: ignore[reportMissingImports]
+    finally:
+        for name in list(sys.modules):
+            if name.partition(".")[0] == "pyinstrument":
+                del sys.modules[name]
+        sys.modules.update(before)
+    sampler.IGNORE_OVERHEAD_WARNING = True  # it would print into the target's stderr
+    return sampler, _version(os.path.dirname(folder))
+
+
+def _fitting(paths):
+    """The first pyinstrument whose extension this interpreter can load."""
+    import _imp
+
+    for path in paths:
+        folder = os.path.join(path, "pyinstrument")
+        for ending in _imp.extension_suffixes():
+            if os.path.isfile(os.path.join(folder, "low_level", "stat_profile" + ending)):
+                return folder
+    raise ImportError("no pyinstrument fits this interpreter")
+
+
+def _version(folder):
+    for name in os.listdir(folder):
+        if name.startswith("pyinstrument-") and name.endswith(".dist-info"):
+            return name[len("pyinstrument-") : -len(".dist-info")]
+    return ""
+
+
+class _Thread:
+    """Samples of one thread. `saw` is called in it, at most once an interval."""
+
+    def __init__(self, recorder):
+        self.recorder = recorder
+        self.tid = get_native_id()
+        self.ident = get_ident()
+        self.offset_ns = time.perf_counter_ns() - recorder.begun_ns
+        self.stacks, self.wall_ns, self.cpu_ns = array("q"), array("q"), array("q")
+        self.last_cpu_ns = time.thread_time_ns()
+
+    def saw(self, call_stack, seconds, _async_state):
+        cpu_ns = time.thread_time_ns()
+        self.stacks.append(self.recorder.stack(call_stack, sys._getframe(1)))
+        self.wall_ns.append(int(seconds * 1e9))
+        self.cpu_ns.append(cpu_ns - self.last_cpu_ns)
+        self.last_cpu_ns = cpu_ns
+
+
+class Recorder:
+    def __init__(self, part, sampler, version, interval_s, cpu):
+        self.part, self.sampler, self.version, self.interval_s, self.cpu = part, sampler, version, interval_s, cpu
+        self._clear()
+        self.thread_started()
+
+    def _clear(self):
+        self.done = False
+        self.threads = []
+        self.stack_numbers = {}
+        self.qualnames = {}
+        self.started_ns = time.time_ns()
+        self.begun_ns = time.perf_counter_ns()
+
+    def stack(self, call_stack, frame):
+        stack = tuple(call_stack[1:])  # the first entry is pyinstrument's own for the thread; the lane says that
+        number = self.stack_numbers.get(stack)
+        if number is None:
+            number = self.stack_numbers[stack] = len(self.stack_numbers)
+            if HAS_QUALNAMES:
+                while frame is not None:
+                    code = frame.f_code
+                    self.qualnames[code.co_filename, code.co_firstlineno, code.co_name] = code.co_qualname
+                    frame = frame.f_back
+        return number
+
+    def thread_started(self):
+        if self.done:
+            return
+        thread = _Thread(self)
+        own = self.sampler.get_stack_sampler()
+        if self.cpu:
+            own.timer_func = time.thread_time
+        self.threads.append(thread)
+        own.subscribe(thread.saw, desired_interval=self.interval_s, use_async_context=False)
+
+    def main_returned(self):
+        pass
+
+    def forked(self, part):
+        self.abandon()
+        self.part = part
+        self._clear()
+        self.thread_started()
+
+    def abandon(self):
+        """Only the calling thread can be unsubscribed, and after a fork it is the only one."""
+        self.done = True
+        own = self.sampler.get_stack_sampler()
+        for thread in self.threads:
+            if any(subscriber.target == thread.saw for subscriber in own.subscribers):
+                own.unsubscribe(thread.saw)
+
+    def stop(self):
+        if self.done:
+            return
+        self.abandon()
+        frames = {}
+        stacks = [tuple(frames.setdefault(text, len(frames)) for text in stack) for stack in list(self.stack_numbers)]
+        data = {
+            "format": FORMAT,
+            "version": self.version,
+            "cpu": self.cpu,
+            "interval_ns": int(self.interval_s * 1e9),
+            "started_ns": self.started_ns,
+            "duration_ns": time.perf_counter_ns() - self.begun_ns,
+            "own": [__file__, _CHILD, self.sampler.__file__],
+            "frames": list(frames),
+            "qualnames": dict(self.qualnames),
+            "stacks": stacks,
+            "threads": [self._thread(thread, len(stacks)) for thread in list(self.threads)],
+        }
+        with open(self.part + ".new", "wb") as file:
+            marshal.dump(data, file, 4)
+        os.replace(self.part + ".new", self.part)
+
+    def _thread(self, thread, known):
+        """Threads that still run may have added a sample meanwhile: take what is whole."""
+        n = min(len(thread.cpu_ns), len(thread.wall_ns), len(thread.stacks))
+        while n and thread.stacks[n - 1] >= known:
+            n -= 1
+        return {
+            "tid": thread.tid,
+            "offset_ns": thread.offset_ns,
+            "stacks": thread.stacks[:n].tobytes(),
+            "wall_ns": thread.wall_ns[:n].tobytes(),
+            "cpu_ns": thread.cpu_ns[:n].tobytes(),
+        }
+
+
+_CHILD = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "launch", "_child.py")

@@ -1,0 +1,52 @@
+"""The state of the checkout that a target runs from, asked of git itself, never waiting for anyone."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+from proftool.model.meta import Git
+
+_LIMIT_S = 2.0
+
+
+def describe(cwd: Path) -> Git | None:
+    """Commit, branch and dirt of the checkout around `cwd`; None outside of one, without git, or where git may not look."""
+    told = _git(cwd, "status", "--porcelain=v2", "--branch", "--untracked-files=no", "--ignore-submodules=all")
+    if told is None:
+        return None
+    commit = branch = None
+    dirty = False
+    for line in told.splitlines():
+        if line.startswith("# branch.oid "):
+            commit = line.split()[2]
+        elif line.startswith("# branch.head "):
+            branch = line.removeprefix("# branch.head ")
+        elif not line.startswith("#"):
+            dirty = True
+    if commit is None or commit == "(initial)":
+        return None
+    root = _git(cwd, "rev-parse", "--show-toplevel")
+    return Git(commit=commit, branch=None if branch == "(detached)" else branch, dirty=dirty, root=root.rstrip("\n") if root else None)
+
+
+def _git(cwd: Path, *words: str) -> str | None:
+    # No prompt, no pager, no lock taken, no hooks or helpers of the repository run.
+    env = os.environ | {"GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "GIT_PAGER": "cat", "LC_ALL": "C"}
+    command = ["git", "-c", "core.fsmonitor=false", *words]
+    try:
+        done = subprocess.run(
+            command, cwd=cwd, env=env, capture_output=True, stdin=subprocess.DEVNULL, timeout=_LIMIT_S, text=True, errors="replace"
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout if done.returncode == 0 else None
+
+
+def commit_of(cwd: Path, ref: str) -> str | None:
+    """The full hash of the commit that a revision names in the checkout around `cwd`; None where git knows none."""
+    if ref.startswith("-"):
+        return None
+    told = _git(cwd, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
+    return told.strip() if told else None

@@ -1,0 +1,293 @@
+"""Start a target, record it, and hand back what is left: the one way a program comes to run under proftool.
+
+The target is proftool's direct child, so its status is what waitpid says and no profiler's word counts. An in-process profiler comes
+in through the start-up hook; an external one is attached to the target's PID while that waits at a gate (a pipe), so nothing of the
+program is missed. Signals go to the target (signals.py). When proftool dies, the kernel kills the target.
+
+Layout of a recording's folder: `process-PID-N` (a Python literal, written by each recorded process), `part-PID-N.SUFFIX`
+(profiler's), `hook/`. Nothing is written elsewhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from proftool.contracts import Command, Inside, Outside, Program, Recording, RecordOptions
+from proftool.errors import BackendFailed, PermissionNeeded, ProftoolError, TargetError
+from proftool.launch import hook, parts
+from proftool.launch.interpreter import inspect
+from proftool.launch.signals import Guard, die_with_parent, stop_with
+
+_GATE_S = 30.0
+"""How long a target's interpreter may take to start up before an external profiler is attached."""
+_ATTACH_S = 20.0
+_PROFILER_END_S = 20.0
+_CHATTER_BYTES = 1 << 16
+
+
+def launch(
+    program: Program,
+    command: Command,
+    options: RecordOptions,
+    folder: Path,
+    *,
+    stdin: int | None = None,
+    stdout: int | None = None,
+    meanwhile: Callable[[], None] | None = None,
+) -> Recording:
+    """Run the program to its end under a profiler, recording into `folder` (which exists, is empty and is the caller's).
+
+    `meanwhile` is called once, when the target's own code may run. Raises TargetError where the interpreter cannot be started,
+    BackendFailed or PermissionNeeded where an external profiler could not attach (the target's code has then not run).
+    """
+    inside = command if isinstance(command, Inside) else None
+    pythonpath = os.environ.get("PYTHONPATH")
+    hooks = hook.write(folder, inside, children=options.children, pythonpath=pythonpath)
+    env = dict(os.environ)
+    env["PYTHONPATH"] = str(hooks) if not pythonpath else os.pathsep.join((str(hooks), pythonpath))
+    notes: list[str] = []
+    argv = hook.argv(program, hooks)
+    if hook.is_blind(program) and options.children:
+        notes.append(
+            "child processes that inherit the interpreter's options -I, -E or -S were not recorded: these ignore the start-up hook"
+        )
+    in_main = threading.current_thread() is threading.main_thread()
+    with contextlib.ExitStack() as held:
+        held.callback(hook.remove, folder, hooks)
+        guard = held.enter_context(Guard()) if in_main else None
+        target = _Target(argv, env, stdin, stdout, guard, waits=isinstance(command, Outside))
+        profiler: _Profiler | None = None
+        try:
+            if isinstance(command, Outside):
+                target.await_gate(guard)
+                profiler = _Profiler(command, target.pid, guard)
+                profiler.await_ready(target, guard)
+            started_ns, begun = time.time_ns(), time.monotonic_ns()
+            target.open_gate()
+            if meanwhile is not None:
+                meanwhile()
+            deadline = None if options.duration_ns is None else begun + options.duration_ns
+            while not target.poll():
+                if deadline is not None and time.monotonic_ns() >= deadline and profiler is not None:
+                    profiler.interrupt()
+                    deadline = None
+                target.watch(guard, 3600.0 if deadline is None else max((deadline - time.monotonic_ns()) / 1e9, 0.0))
+        except BaseException:
+            target.kill()
+            if profiler is not None:
+                profiler.kill()
+            raise
+        duration_ns = target.ended_ns - begun
+        chatter = profiler.end() if profiler is not None else ""
+        interrupted = guard is not None and guard.interrupted
+    processes = parts.collect(folder, target.pid, recorded=inside is not None, status=target.status)
+    return Recording(
+        folder=folder,
+        target=program,
+        options=options,
+        processes=processes,
+        exit_status=target.status,
+        started_ns=started_ns,
+        duration_ns=duration_ns,
+        cpu_ns=target.cpu_ns,
+        profiler_stderr=chatter,
+        interrupted=interrupted,
+        interpreter=inspect(program.python),
+        notes=(*notes, *parts.failures(folder)),
+    )
+
+
+class _Target:
+    """The target's first process: our direct child."""
+
+    def __init__(
+        self, argv: list[str], env: dict[str, str], stdin: int | None, stdout: int | None, guard: Guard | None, *, waits: bool
+    ) -> None:
+        self.status: int | None = None
+        self.cpu_ns: int | None = None
+        self.ended_ns = 0
+        self._ready = self._go = -1
+        inherited: tuple[int, ...] = ()
+        if waits:
+            self._ready, ready = os.pipe()
+            go, self._go = os.pipe()
+            inherited = (ready, go)
+        env = env | {"PROFTOOL_GATE": ",".join(map(str, inherited))}  # marks the first process even where nothing waits
+        try:
+            # Descriptors that proftool was given (a shell's `<(…)`, make's job server) are the target's too, so close_fds is False.
+            self._process = subprocess.Popen(
+                argv, env=env, stdin=stdin, stdout=stdout, close_fds=False, preexec_fn=_before_exec(guard, inherited), restore_signals=True
+            )
+        except OSError as error:
+            cause = (error.strerror or str(error)).lower()
+            raise TargetError(f"`{argv[0]}` cannot be started", cause=cause, fix="name another interpreter with `--python PATH`") from error
+        finally:
+            for descriptor in inherited:
+                os.close(descriptor)
+        self.pid = self._process.pid
+
+    def await_gate(self, guard: Guard | None) -> None:
+        """Until the interpreter has started and waits."""
+        end = time.monotonic() + _GATE_S
+        os.set_blocking(self._ready, False)
+        while not self.poll():
+            try:
+                if os.read(self._ready, 64):
+                    return
+            except BlockingIOError:
+                pass
+            if time.monotonic() > end:
+                raise BackendFailed(
+                    "the target did not come to the gate",
+                    cause=f"its interpreter did not start within {_GATE_S:.0f} s",
+                    fix="run it without proftool and see where it waits",
+                )
+            self._pause(guard, 0.005)
+
+    def open_gate(self) -> None:
+        """Let the program run."""
+        for descriptor in (self._go, self._ready):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._go = self._ready = -1
+
+    def poll(self) -> bool:
+        """Has it ended? Stops with it where it was stopped."""
+        if self.status is not None:
+            return True
+        pid, status, usage = os.wait4(self.pid, os.WNOHANG | os.WUNTRACED)
+        if not pid:
+            return False
+        if os.WIFSTOPPED(status):
+            if parts.state(self.pid) == "T":
+                stop_with(self.pid)
+            return False
+        self.ended_ns = time.monotonic_ns()
+        code = os.waitstatus_to_exitcode(status)
+        self._process.returncode = code
+        self.status = 128 - code if code < 0 else code
+        self.cpu_ns = round((usage.ru_utime + usage.ru_stime) * 1e9)
+        return True
+
+    def watch(self, guard: Guard | None, within_s: float) -> None:
+        """Wait for a change of the target, forwarding signals."""
+        self._pause(guard, within_s)
+
+    def _pause(self, guard: Guard | None, within_s: float) -> None:
+        if guard is not None:
+            guard.wait(self.pid, within_s, lambda: stop_with(self.pid))
+        else:
+            time.sleep(min(within_s, 0.02))
+
+    def kill(self) -> None:
+        self.open_gate()
+        if self.status is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+            self._process.wait()
+
+
+class _Profiler:
+    """An external profiler, in a process group of its own so that a terminal's signals are the target's alone."""
+
+    def __init__(self, command: Outside, pid: int, guard: Guard | None) -> None:
+        self.command = command
+        argv = [word.replace("{pid}", str(pid)) for word in command.argv]
+        self._read, write = os.pipe()
+        try:
+            self._process = subprocess.Popen(
+                argv,
+                env=dict(os.environ) | dict(command.env),
+                stdin=subprocess.DEVNULL,
+                stdout=write,
+                stderr=write,
+                process_group=0,
+                preexec_fn=_before_exec(guard, ()),
+            )
+        except OSError as error:
+            cause = (error.strerror or str(error)).lower()
+            raise BackendFailed(f"`{argv[0]}` cannot be started", cause=cause, fix="run `proftool doctor`") from error
+        finally:
+            os.close(write)
+        os.set_blocking(self._read, False)
+        self._chatter = b""
+
+    def await_ready(self, target: _Target, guard: Guard | None) -> None:
+        """Until it has said that it is attached."""
+        end = time.monotonic() + _ATTACH_S
+        ready = self.command.ready.encode()
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._read, selectors.EVENT_READ)
+            while ready:
+                selector.select(0.02)
+                self._listen()
+                if ready in self._chatter:
+                    return
+                if target.poll():
+                    return  # ended while it waited: by a signal
+                if self._process.poll() is not None or time.monotonic() > end:
+                    raise self._refusal()
+
+    def _refusal(self) -> ProftoolError:
+        self._listen()
+        words = self._chatter.decode(errors="replace").strip()
+        last = next((line.strip() for line in reversed(words.splitlines()) if line.strip()), "it said nothing")
+        name = Path(self.command.argv[0]).name
+        if "ermission denied" in words or "peration not permitted" in words:
+            return PermissionNeeded(
+                f"{name} may not read the target",
+                cause=last,
+                fix="allow tracing (`sysctl kernel.yama.ptrace_scope=0`, or CAP_SYS_PTRACE in a container)",
+            )
+        return BackendFailed(f"{name} could not attach to the target", cause=last, fix="`proftool doctor` says which backends work here")
+
+    def _listen(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while piece := os.read(self._read, 1 << 16):
+                self._chatter = (self._chatter + piece)[-_CHATTER_BYTES:]
+
+    def interrupt(self) -> None:
+        """Ask it to write what it has."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)
+
+    def end(self) -> str:
+        """Wait for its end, asking ever more firmly; its chatter."""
+        for limit_s, number in ((_PROFILER_END_S / 4, signal.SIGINT), (_PROFILER_END_S, signal.SIGKILL)):
+            end = time.monotonic() + limit_s
+            while self._process.poll() is None and time.monotonic() < end:
+                self._listen()
+                time.sleep(0.005)
+            if self._process.returncode is None:
+                self._process.send_signal(number)
+        self._process.wait()
+        self._listen()
+        os.close(self._read)
+        return self._chatter.decode(errors="replace")
+
+    def kill(self) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+        os.close(self._read)
+
+
+def _before_exec(guard: Guard | None, inherited: tuple[int, ...]) -> Callable[[], None]:
+    parent = os.getpid()
+
+    def prepare() -> None:
+        die_with_parent(parent)
+        for descriptor in inherited:
+            os.set_inheritable(descriptor, True)
+        if guard is not None:
+            guard.unblock()
+
+    return prepare
