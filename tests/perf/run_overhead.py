@@ -5,6 +5,7 @@ Run: `python tests/perf/run_overhead.py [ROUNDS]`.
 
 from __future__ import annotations
 
+import shutil
 import statistics
 import subprocess
 import sys
@@ -23,7 +24,7 @@ PYTHON = sys.executable
 BARE = {
     "pyinstrument": [PYTHON, "-m", "pyinstrument", "-o", "bare.txt"],
     "cprofile": [PYTHON, "-m", "cProfile", "-o", "bare.prof"],
-    "py-spy": ["py-spy", "record", "-f", "raw", "-o", "bare.raw", "--", PYTHON],
+    "py-spy": [shutil.which("py-spy") or "py-spy", "record", "-f", "raw", "-o", "bare.raw", "--", PYTHON],
     "memray": [PYTHON, "-m", "memray", "run", "-f", "-q", "-o", "bare.bin"],
 }
 
@@ -31,7 +32,10 @@ BARE = {
 def seconds(command: list[str], folder: Path) -> float | None:
     """Wall seconds of a command; None where it fails."""
     begin = time.perf_counter()
-    done = subprocess.run(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        done = subprocess.run(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    except FileNotFoundError:
+        return None
     return time.perf_counter() - begin if done.returncode == 0 else None
 
 
