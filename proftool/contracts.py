@@ -13,10 +13,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from proftool.model.meta import Quality
-from proftool.model.profile import Profile
+
+if TYPE_CHECKING:
+    from proftool.model.profile import Profile  # numpy, which `list` and `--help` do without
 
 
 class Mode(StrEnum):

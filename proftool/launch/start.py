@@ -60,7 +60,9 @@ def launch(
             "child processes that inherit the interpreter's options -I, -E or -S were not recorded: these ignore the start-up hook"
         )
     in_main = threading.current_thread() is threading.main_thread()
-    with Guard() if in_main else contextlib.nullcontext() as guard:
+    with contextlib.ExitStack() as held:
+        held.callback(hook.remove, folder, hooks)
+        guard = held.enter_context(Guard()) if in_main else None
         target = _Target(argv, env, stdin, stdout, guard, waits=isinstance(command, Outside))
         profiler: _Profiler | None = None
         try:
