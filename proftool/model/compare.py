@@ -30,7 +30,7 @@ RUNS_FOR_TEST = 4
 BYTES_FLOOR = 65536
 """An interpreter's own bookkeeping differs by some KiB between two runs of one program."""
 ALLOCATIONS_FLOOR = 100
-BETWEEN_CV = {"sample": 0.05, "trace": 0.12}
+BETWEEN_CV = {"sample": 0.035, "trace": 0.08}
 """By how much runs of one program differ beyond what one run shows of itself, after the common factor."""
 WAITS = 0.2
 """A function that waits for more than this part of its time is judged by wall time."""
@@ -132,10 +132,19 @@ class _Comparison:
             var_new = np.mean(variances[self.n_base :], axis=0) / self.n_new
             mode = self.metric.mode if self.metric.mode in BETWEEN_CV else "sample"
             between = max(BETWEEN_CV[mode], self._speed_cv())
-            return significance.compare_counts(base, new, var_base, var_new, between, self.floor)
-        self.factors = significance.common_factor(values, np.where(steady, values.mean(axis=1), 0.0))
-        self.factors[~steady] = 1.0
-        return significance.compare_runs(values, self.n_base, quantum=quantum, seed=self.seed, factor=self.factors)
+            factors = self._factors(np.stack([base, new], axis=1), 1, steady, quantum)
+            return significance.compare_counts(base, new, var_base, var_new, between, self.floor, factors)
+        self.factors = self._factors(values, self.n_base, steady, quantum)
+        return significance.compare_runs(
+            values, self.n_base, floor=self.floor, quantum=quantum, seed=self.seed, factor=self.factors
+        )
+
+    def _factors(self, values: Floats, n_base: int, steady: NDArray[np.bool_], quantum: float) -> Floats:
+        """Each run's common factor for each function; waiting does not go with the machine's speed."""
+        weights = np.where(steady, values.mean(axis=1), 0.0)
+        factors = significance.refined_factor(values, n_base, significance.common_factor(values, weights), weights, quantum)
+        factors[~steady] = 1.0
+        return factors
 
     def _clock(self) -> tuple[Floats, NDArray[np.bool_]]:
         """Values to test and which functions work rather than wait: CPU time for these where all runs have it."""
@@ -201,7 +210,7 @@ class _Comparison:
         alpha = self.alpha()
         floor = max(self.floor, 1e-9)
         sure = (tested.q <= alpha) & (np.abs(delta) >= floor) & (np.abs(tested.delta) >= floor) & (np.sign(delta) == np.sign(tested.delta))
-        sure &= np.abs(tested.delta) >= 0.25 * np.abs(tested.drift) * np.maximum(base, new)
+        sure &= np.abs(tested.delta) >= 0.15 * np.abs(tested.drift) * np.maximum(base, new)
         same_all = bool(np.array_equal(self.self_values[:, 0], self.self_values[:, -1])) and len(self.profiles) == 2
         changes = [
             self._change(i, base, new, base_total, new_total, low, high, tested, bool(sure[i]), floor, same_all) for i in range(self.n)
