@@ -117,7 +117,10 @@ class _Comparison:
 
     def sides(self, values: Floats) -> tuple[Floats, Floats]:
         """Means of base and of new."""
-        return values[..., : self.n_base].mean(axis=-1), values[..., self.n_base :].mean(axis=-1)
+        weights = np.zeros((len(self.profiles), 2))
+        weights[: self.n_base, 0], weights[self.n_base :, 1] = 1 / self.n_base, 1 / self.n_new
+        means = values @ weights
+        return means[:, 0], means[:, 1]
 
     def tested(self) -> Tested:
         """How sure each function's difference is, in the clock that disturbs least."""
@@ -135,9 +138,7 @@ class _Comparison:
             factors = self._factors(np.stack([base, new], axis=1), 1, steady, quantum)
             return significance.compare_counts(base, new, var_base, var_new, between, self.floor, factors)
         self.factors = self._factors(values, self.n_base, steady, quantum)
-        return significance.compare_runs(
-            values, self.n_base, floor=self.floor, quantum=quantum, seed=self.seed, factor=self.factors
-        )
+        return significance.compare_runs(values, self.n_base, floor=self.floor, quantum=quantum, seed=self.seed, factor=self.factors)
 
     def _factors(self, values: Floats, n_base: int, steady: NDArray[np.bool_], quantum: float) -> Floats:
         """Each run's common factor for each function; waiting does not go with the machine's speed."""
@@ -248,7 +249,9 @@ class _Comparison:
             notes.append(f"{self.n_base} against {self.n_new} runs: verdicts are weak; four a side (`--runs 5`) make them firm")
         drift = float(np.median(tested.drift[self.self_values.sum(axis=1) > 0])) if self.n else 0.0
         if abs(drift) > 0.02:
-            notes.append(f"all functions moved by {100 * np.expm1(drift):+.0f} % together: taken for the machine, intervals are widened by it")
+            notes.append(
+                f"all functions moved by {100 * np.expm1(drift):+.0f} % together: taken for the machine, intervals are widened by it"
+            )
         return tuple(notes)
 
     def _side(self, name: str, low: int, high: int) -> Side:

@@ -1,4 +1,7 @@
-"""How far a run can be trusted: good, weak or poor, with a sentence for each reason. What is not known is said and never counts against it."""
+"""How far a run can be trusted: good, weak or poor, with a sentence for each reason.
+
+What is not known is said and never counts as bad, but a run of which nothing is known is never good.
+"""
 
 from __future__ import annotations
 

@@ -156,7 +156,8 @@ def prior_variance(values: Floats, n_base: int, quantum: float) -> Floats:
     """What variance a function of that size has in this experiment: the trend over functions, never below the sampling's own."""
     sides = (values[:, :n_base], values[:, n_base:])
     df = values.shape[1] - 2
-    within = sum(((side - side.mean(axis=1, keepdims=True)) ** 2).sum(axis=1) for side in sides) / df
+    squares: list[Floats] = [((side - side.mean(axis=1, keepdims=True)) ** 2).sum(axis=1) for side in sides]
+    within = (squares[0] + squares[1]) / df
     mean = values.mean(axis=1)
     floor = np.maximum((MIN_CV * mean) ** 2, quantum * quantum / 12)
     big = (mean > 0) & (mean >= 0.005 * mean.sum())
@@ -243,7 +244,7 @@ def compare_counts(
         z = np.where(np.sign(raw) == np.sign(delta), np.minimum(z, np.abs(raw / se)), 0.0)
     m = max(int((np.maximum(base, new) >= floor).sum()), 1)
     normal = NormalDist()
-    p = np.array([2 * normal.cdf(-float(value)) for value in z])
-    q = 1 - (1 - np.minimum(p, 1)) ** m
+    p = np.array([2 * normal.cdf(-float(value)) for value in z], np.float64)
+    q: Floats = 1 - (1 - np.minimum(p, 1)) ** m
     half = normal.inv_cdf(0.975) * se
     return Tested(delta, se, q, drift, delta - half, delta + half)

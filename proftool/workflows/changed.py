@@ -8,7 +8,7 @@ import subprocess
 from dataclasses import replace
 from pathlib import Path
 
-from proftool.model.diff import Diff
+from proftool.model.diff import Diff, FunctionChange
 from proftool.model.explain import explain
 
 _HUNK = re.compile(r"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
@@ -29,7 +29,7 @@ def with_changes(diff: Diff, cwd: Path) -> Diff:
         return diff
     spans: dict[str, dict[int, int]] = {}
     sources = {file: text for meta in diff.new.metas for file, text in meta.sources}
-    changes = []
+    changes: list[FunctionChange] = []
     for change in diff.functions:
         file, line = strings[int(f.file[change.function])], int(f.first_line[change.function])
         if not line or not file or file.startswith("/"):
@@ -51,7 +51,9 @@ def touched_lines(cwd: Path, *commits: str) -> dict[str, list[tuple[int, int]]] 
     """File (from the checkout's root) -> ranges of lines of the new side that changed; None where git cannot tell."""
     command = ["git", "-c", "core.fsmonitor=false", "diff", "--no-ext-diff", "--no-color", "--relative", "-U0", *commits, "--", "*.py"]
     try:
-        done = subprocess.run(command, cwd=cwd, capture_output=True, stdin=subprocess.DEVNULL, timeout=_LIMIT_S, text=True, errors="replace")
+        done = subprocess.run(
+            command, cwd=cwd, capture_output=True, stdin=subprocess.DEVNULL, timeout=_LIMIT_S, text=True, errors="replace"
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     if done.returncode != 0:

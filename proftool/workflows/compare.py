@@ -23,9 +23,7 @@ class Compared:
     new: Run | None
 
 
-def compare(
-    base: str, new: str, store: RunStore, cwd: Path, *, metric: str | None = None, force: bool = False
-) -> Compared:
+def compare(base: str, new: str, store: RunStore, cwd: Path, *, metric: str | None = None, force: bool = False) -> Compared:
     """
     Compare two sides by name.
 

@@ -88,17 +88,19 @@ def gate(diff: Diff, rule: str = DEFAULT_RULE) -> Gated:
         sure = change.verdict in _WORSE and all(change.q is not None and change.q < c.limit for c in levels)
         if sure and all(_exceeds(change, c, 0.0) for c in sizes):
             failed.append(change)
-        elif change.verdict is Verdict.INCONCLUSIVE and change.high is not None:
-            if all(_exceeds(change, c, change.high - change.delta_self) for c in sizes):
-                unclear.append(change)
+        elif change.verdict is Verdict.INCONCLUSIVE and all(_exceeds(change, c, _margin(change)) for c in sizes):
+            unclear.append(change)
     outcome = Outcome.FAIL if failed else Outcome.INCONCLUSIVE if unclear else Outcome.PASS
     return Gated(outcome=outcome, rule=rule, functions=tuple(failed or unclear))
 
 
+def _margin(change: FunctionChange) -> float:
+    """How far above the estimate its interval reaches."""
+    return 0.0 if change.high is None else change.high - change.delta_self
+
+
 def _exceeds(change: FunctionChange, condition: Condition, margin: float) -> bool:
-    delta, base = (
-        (change.delta_total, change.base_total) if condition.quantity == "total" else (change.delta_self, change.base_self)
-    )
+    delta, base = (change.delta_total, change.base_total) if condition.quantity == "total" else (change.delta_self, change.base_self)
     return delta + margin > (condition.limit * base if condition.relative else condition.limit)
 
 
