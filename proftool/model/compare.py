@@ -113,13 +113,14 @@ class _Comparison:
     def _total(self, at: int) -> Floats:
         p, place = self.profiles[at], self.matched.maps[at]
         total = function_total(p, p.metric_index(self.name), self.trees[at])
-        return np.bincount(place, total, self.n) * self.scale[at]
+        result: Floats = np.bincount(place, total, self.n) * self.scale[at]
+        return result
 
     def sides(self, values: Floats) -> tuple[Floats, Floats]:
         """Means of base and of new."""
         weights = np.zeros((len(self.profiles), 2))
         weights[: self.n_base, 0], weights[self.n_base :, 1] = 1 / self.n_base, 1 / self.n_new
-        means = values @ weights
+        means: Floats = values @ weights
         return means[:, 0], means[:, 1]
 
     def tested(self) -> Tested:

@@ -245,6 +245,6 @@ def compare_counts(
     m = max(int((np.maximum(base, new) >= floor).sum()), 1)
     normal = NormalDist()
     p = np.array([2 * normal.cdf(-float(value)) for value in z], np.float64)
-    q: Floats = 1 - (1 - np.minimum(p, 1)) ** m
+    q: Floats = 1 - np.power(1 - np.minimum(p, 1.0), float(m))
     half = normal.inv_cdf(0.975) * se
     return Tested(delta, se, q, drift, delta - half, delta + half)
