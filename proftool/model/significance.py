@@ -28,6 +28,8 @@ SUSPECT_T = 2.0
 """A function that moved by more standard errors against the median has no say in the pooled common factor."""
 ANCHOR_CAP = 0.2
 """No function has more than this part of the vote on a run's common factor."""
+ANCHORS_MAX = 200
+"""Only the largest functions vote: more of them cost time and know nothing."""
 MIN_CV = 0.003
 """Two runs are never taken to agree better than this."""
 N_BOOTSTRAP = 999
@@ -61,7 +63,10 @@ def common_factor(values: Floats, weights: Floats | None = None) -> Floats:
         return result
     weight = (mean if weights is None else weights)[used].astype(float)
     weight = np.minimum(weight, ANCHOR_CAP * weight.sum())
-    keep = weight >= 0.002 * weight.sum()
+    keep = np.sort(np.argsort(-weight, kind="stable")[:ANCHORS_MAX])
+    keep = keep[weight[keep] > 0]
+    if len(keep) < 2:
+        return result
     used, weight = used[keep], weight[keep]
     ratio = values[used] / mean[used, None]
     place = {int(row): at for at, row in enumerate(used)}
@@ -74,8 +79,6 @@ def common_factor(values: Floats, weights: Floats | None = None) -> Floats:
         rank = np.empty(len(order), np.int64)
         rank[order] = np.arange(len(order))
         for row, at in place.items():
-            if len(used) < 2:
-                continue
             without = cumulated - np.where(np.arange(len(w)) >= rank[at], w[rank[at]], 0.0)
             result[row, run] = _weighted_median(ordered, without)
     return np.where(result > 0, result, 1.0)
