@@ -81,8 +81,8 @@ class _Comparison:
         self.scale = self._exposure()
         self.trees = [Tree.of(p) for p in profiles]
         self.self_values = self._self(name)
-        self.totals = np.stack([self._total(at) for at in range(len(profiles))], axis=1)
         self.n_new = len(profiles) - n_base
+        self.union: Union = align(self.trees, self.functions)
         whole = self.self_values.sum(axis=0)
         self.floor = floor_share * max(float(whole[:n_base].mean()), float(whole[n_base:].mean()))
         if self.metric.unit is Unit.BYTES:
@@ -110,11 +110,19 @@ class _Comparison:
             result[:, at] = np.bincount(self.functions[at], values, self.n) * self.scale[at]
         return result
 
-    def _total(self, at: int) -> Floats:
-        p, place = self.profiles[at], self.matched.maps[at]
-        total = function_total(p, p.metric_index(self.name), self.trees[at])
-        result: Floats = np.bincount(place, total, self.n) * self.scale[at]
-        return result
+    def _totals(self, built: Profile) -> tuple[Floats, Floats]:
+        """Means per function with callees: measured pairs where profiles hold these, else from the union tree of both sides."""
+        if any(len(p.edges) and metric_of(p, self.name).mode == "trace" for p in self.profiles):
+            totals = np.zeros((self.n, len(self.profiles)))
+            for at, p in enumerate(self.profiles):
+                total = function_total(p, p.metric_index(self.name), self.trees[at])
+                totals[:, at] = np.bincount(self.matched.maps[at], total, self.n) * self.scale[at]
+            return self.sides(totals)
+        tree = Tree.of(built)
+        outermost = tree.outermost(self.union.label)
+        label = self.union.label[outermost]
+        sides = [np.bincount(label, tree.total(node_self(built, side))[outermost], self.n).astype(np.float64) for side in (0, 1)]
+        return sides[0], sides[1]
 
     def sides(self, values: Floats) -> tuple[Floats, Floats]:
         """Means of base and of new."""
@@ -202,7 +210,8 @@ class _Comparison:
     def answer(self, names: tuple[str, str], comparability: Comparability) -> Diff:
         """The whole `Diff`."""
         base, new = self.sides(self.self_values)
-        base_total, new_total = self.sides(self.totals)
+        profile = self._profile()
+        base_total, new_total = self._totals(profile)
         tested = self.tested()
         delta = new - base
         # The drift of the others widens towards no change: as far as the machine explains it, nothing is claimed.
@@ -219,8 +228,7 @@ class _Comparison:
         ]
         changes = self._with_calls(changes)
         ordered = sorted(changes, key=lambda c: (c.verdict not in FLAGGED, -abs(c.delta_self), -abs(c.delta_total), c.function))
-        profile, union = self._profile()
-        verdict, certainty = self._nodes(profile, union, changes, tested)
+        verdict, certainty = self._nodes(profile, self.union, changes, tested)
         change = float(new.sum() - base.sum())
         explained = sum(c.delta_self for c in changes if c.verdict in FLAGGED)
         result = Diff(
@@ -321,17 +329,18 @@ class _Comparison:
             result.append(c)
         return result
 
-    def _profile(self) -> tuple[Profile, Union]:
+    def _profile(self) -> Profile:
         """The union tree at the level of functions, with `.before` and `.after` of the metric."""
         strings: dict[str, int] = {"": 0}
         columns: dict[str, list[int]] = {name: [] for name in Functions.__dataclass_fields__}
         texts = ("name", "qualname", "module", "file", "code_hash")
+        tables = [p.functions.columns() for p in self.profiles]
         for at, row in self.matched.rows:
             p = self.profiles[at]
-            for column, values in p.functions.columns().items():
+            for column, values in tables[at].items():
                 value = int(values[row])
                 columns[column].append(strings.setdefault(p.strings[value], len(strings)) if column in texts else value)
-        union = align(self.trees, self.functions)
+        union = self.union
         n_nodes = len(union.parent)
         sides = np.zeros((2, n_nodes))
         for at, p in enumerate(self.profiles):
@@ -355,7 +364,7 @@ class _Comparison:
             ),
             meta=self.profiles[-1].meta,
         )
-        return finish(built), union
+        return finish(built)
 
     def _nodes(
         self, profile: Profile, union: Union, changes: Sequence[FunctionChange], tested: Tested
