@@ -22,6 +22,8 @@ VERBS: tuple[tuple[str, str], ...] = (
     ("list", "proftool.cli.list:list_"),
     ("show", "proftool.cli.show:show"),
     ("open", "proftool.cli.open:open_"),
+    ("diff", "proftool.cli.diff:diff"),
+    ("gate", "proftool.cli.gate:gate"),
     ("export", "proftool.cli.export:export"),
     ("import", "proftool.cli.imports:import_"),
     ("label", "proftool.cli.label:label"),

@@ -63,7 +63,11 @@ def judge_comparable(base: Sequence[Profile], new: Sequence[Profile], asked: str
         adjusted.append(f"sampling rates differ ({_told(rates)}); time is compared, not samples")
         if name == "samples":
             refused.append("counts of samples at different rates say nothing; compare `wall_time` or `cpu_time`")
-    for what, get in (("backends", lambda p: p.backend), ("capture features", lambda p: ", ".join(sorted(p.features)) or "none")):
+    described: tuple[tuple[str, Callable[[Pass], str | None]], ...] = (
+        ("backends", lambda p: p.backend),
+        ("capture features", lambda p: ", ".join(sorted(p.features)) or "none"),
+    )
+    for what, get in described:
         values = _values(base, new, name, get)
         if _differ(values):
             adjusted.append(f"{what} differ: {_told(values)}")

@@ -30,7 +30,7 @@ RUNS_FOR_TEST = 4
 BYTES_FLOOR = 65536
 """An interpreter's own bookkeeping differs by some KiB between two runs of one program."""
 ALLOCATIONS_FLOOR = 100
-BETWEEN_CV = {"sample": 0.05, "trace": 0.12}
+BETWEEN_CV = {"sample": 0.035, "trace": 0.08}
 """By how much runs of one program differ beyond what one run shows of itself, after the common factor."""
 WAITS = 0.2
 """A function that waits for more than this part of its time is judged by wall time."""
@@ -81,8 +81,8 @@ class _Comparison:
         self.scale = self._exposure()
         self.trees = [Tree.of(p) for p in profiles]
         self.self_values = self._self(name)
-        self.totals = np.stack([self._total(at) for at in range(len(profiles))], axis=1)
         self.n_new = len(profiles) - n_base
+        self.union: Union = align(self.trees, self.functions)
         whole = self.self_values.sum(axis=0)
         self.floor = floor_share * max(float(whole[:n_base].mean()), float(whole[n_base:].mean()))
         if self.metric.unit is Unit.BYTES:
@@ -110,14 +110,26 @@ class _Comparison:
             result[:, at] = np.bincount(self.functions[at], values, self.n) * self.scale[at]
         return result
 
-    def _total(self, at: int) -> Floats:
-        p, place = self.profiles[at], self.matched.maps[at]
-        total = function_total(p, p.metric_index(self.name), self.trees[at])
-        return np.bincount(place, total, self.n) * self.scale[at]
+    def _totals(self, built: Profile) -> tuple[Floats, Floats]:
+        """Means per function with callees: measured pairs where profiles hold these, else from the union tree of both sides."""
+        if any(len(p.edges) and metric_of(p, self.name).mode == "trace" for p in self.profiles):
+            totals = np.zeros((self.n, len(self.profiles)))
+            for at, p in enumerate(self.profiles):
+                total = function_total(p, p.metric_index(self.name), self.trees[at])
+                totals[:, at] = np.bincount(self.matched.maps[at], total, self.n) * self.scale[at]
+            return self.sides(totals)
+        tree = Tree.of(built)
+        outermost = tree.outermost(self.union.label)
+        label = self.union.label[outermost]
+        sides = [np.bincount(label, tree.total(node_self(built, side))[outermost], self.n).astype(np.float64) for side in (0, 1)]
+        return sides[0], sides[1]
 
     def sides(self, values: Floats) -> tuple[Floats, Floats]:
         """Means of base and of new."""
-        return values[..., : self.n_base].mean(axis=-1), values[..., self.n_base :].mean(axis=-1)
+        weights = np.zeros((len(self.profiles), 2))
+        weights[: self.n_base, 0], weights[self.n_base :, 1] = 1 / self.n_base, 1 / self.n_new
+        means: Floats = values @ weights
+        return means[:, 0], means[:, 1]
 
     def tested(self) -> Tested:
         """How sure each function's difference is, in the clock that disturbs least."""
@@ -132,10 +144,17 @@ class _Comparison:
             var_new = np.mean(variances[self.n_base :], axis=0) / self.n_new
             mode = self.metric.mode if self.metric.mode in BETWEEN_CV else "sample"
             between = max(BETWEEN_CV[mode], self._speed_cv())
-            return significance.compare_counts(base, new, var_base, var_new, between, self.floor)
-        self.factors = significance.common_factor(values, np.where(steady, values.mean(axis=1), 0.0))
-        self.factors[~steady] = 1.0
-        return significance.compare_runs(values, self.n_base, quantum=quantum, seed=self.seed, factor=self.factors)
+            factors = self._factors(np.stack([base, new], axis=1), 1, steady, quantum)
+            return significance.compare_counts(base, new, var_base, var_new, between, self.floor, factors)
+        self.factors = self._factors(values, self.n_base, steady, quantum)
+        return significance.compare_runs(values, self.n_base, floor=self.floor, quantum=quantum, seed=self.seed, factor=self.factors)
+
+    def _factors(self, values: Floats, n_base: int, steady: NDArray[np.bool_], quantum: float) -> Floats:
+        """Each run's common factor for each function; waiting does not go with the machine's speed."""
+        weights = np.where(steady, values.mean(axis=1), 0.0)
+        factors = significance.refined_factor(values, n_base, significance.common_factor(values, weights), weights, quantum)
+        factors[~steady] = 1.0
+        return factors
 
     def _clock(self) -> tuple[Floats, NDArray[np.bool_]]:
         """Values to test and which functions work rather than wait: CPU time for these where all runs have it."""
@@ -191,7 +210,8 @@ class _Comparison:
     def answer(self, names: tuple[str, str], comparability: Comparability) -> Diff:
         """The whole `Diff`."""
         base, new = self.sides(self.self_values)
-        base_total, new_total = self.sides(self.totals)
+        profile = self._profile()
+        base_total, new_total = self._totals(profile)
         tested = self.tested()
         delta = new - base
         # The drift of the others widens towards no change: as far as the machine explains it, nothing is claimed.
@@ -201,15 +221,14 @@ class _Comparison:
         alpha = self.alpha()
         floor = max(self.floor, 1e-9)
         sure = (tested.q <= alpha) & (np.abs(delta) >= floor) & (np.abs(tested.delta) >= floor) & (np.sign(delta) == np.sign(tested.delta))
-        sure &= np.abs(tested.delta) >= 0.25 * np.abs(tested.drift) * np.maximum(base, new)
+        sure &= np.abs(tested.delta) >= 0.15 * np.abs(tested.drift) * np.maximum(base, new)
         same_all = bool(np.array_equal(self.self_values[:, 0], self.self_values[:, -1])) and len(self.profiles) == 2
         changes = [
             self._change(i, base, new, base_total, new_total, low, high, tested, bool(sure[i]), floor, same_all) for i in range(self.n)
         ]
         changes = self._with_calls(changes)
         ordered = sorted(changes, key=lambda c: (c.verdict not in FLAGGED, -abs(c.delta_self), -abs(c.delta_total), c.function))
-        profile, union = self._profile()
-        verdict, certainty = self._nodes(profile, union, changes, tested)
+        verdict, certainty = self._nodes(profile, self.union, changes, tested)
         change = float(new.sum() - base.sum())
         explained = sum(c.delta_self for c in changes if c.verdict in FLAGGED)
         result = Diff(
@@ -239,7 +258,9 @@ class _Comparison:
             notes.append(f"{self.n_base} against {self.n_new} runs: verdicts are weak; four a side (`--runs 5`) make them firm")
         drift = float(np.median(tested.drift[self.self_values.sum(axis=1) > 0])) if self.n else 0.0
         if abs(drift) > 0.02:
-            notes.append(f"all functions moved by {100 * np.expm1(drift):+.0f} % together: taken for the machine, intervals are widened by it")
+            notes.append(
+                f"all functions moved by {100 * np.expm1(drift):+.0f} % together: taken for the machine, intervals are widened by it"
+            )
         return tuple(notes)
 
     def _side(self, name: str, low: int, high: int) -> Side:
@@ -308,17 +329,18 @@ class _Comparison:
             result.append(c)
         return result
 
-    def _profile(self) -> tuple[Profile, Union]:
+    def _profile(self) -> Profile:
         """The union tree at the level of functions, with `.before` and `.after` of the metric."""
         strings: dict[str, int] = {"": 0}
         columns: dict[str, list[int]] = {name: [] for name in Functions.__dataclass_fields__}
         texts = ("name", "qualname", "module", "file", "code_hash")
+        tables = [p.functions.columns() for p in self.profiles]
         for at, row in self.matched.rows:
             p = self.profiles[at]
-            for column, values in p.functions.columns().items():
+            for column, values in tables[at].items():
                 value = int(values[row])
                 columns[column].append(strings.setdefault(p.strings[value], len(strings)) if column in texts else value)
-        union = align(self.trees, self.functions)
+        union = self.union
         n_nodes = len(union.parent)
         sides = np.zeros((2, n_nodes))
         for at, p in enumerate(self.profiles):
@@ -342,7 +364,7 @@ class _Comparison:
             ),
             meta=self.profiles[-1].meta,
         )
-        return finish(built), union
+        return finish(built)
 
     def _nodes(
         self, profile: Profile, union: Union, changes: Sequence[FunctionChange], tested: Tested

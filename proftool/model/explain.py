@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from proftool.model.diff import Diff, FunctionChange, Verdict
-from proftool.units import percent, people, signed
+from proftool.units import people, percent, signed
 
 QUIET: frozenset[Verdict] = frozenset({Verdict.SAME, Verdict.INCONCLUSIVE, Verdict.MOVED})
 

@@ -23,9 +23,13 @@ ALPHA = 0.025
 """Chance that a report on identical programs flags anything."""
 SPLITS_MAX = 4000
 """All relabellings up to so many, else so many random ones."""
-PRIOR_DF = 4.0
+PRIOR_DF = 8.0
+SUSPECT_T = 2.0
+"""A function that moved by more standard errors against the median has no say in the pooled common factor."""
 ANCHOR_CAP = 0.2
 """No function has more than this part of the vote on a run's common factor."""
+ANCHORS_MAX = 200
+"""Only the largest functions vote: more of them cost time and know nothing."""
 MIN_CV = 0.003
 """Two runs are never taken to agree better than this."""
 N_BOOTSTRAP = 999
@@ -59,7 +63,10 @@ def common_factor(values: Floats, weights: Floats | None = None) -> Floats:
         return result
     weight = (mean if weights is None else weights)[used].astype(float)
     weight = np.minimum(weight, ANCHOR_CAP * weight.sum())
-    keep = weight >= 0.002 * weight.sum()
+    keep = np.sort(np.argsort(-weight, kind="stable")[:ANCHORS_MAX])
+    keep = keep[weight[keep] > 0]
+    if len(keep) < 2:
+        return result
     used, weight = used[keep], weight[keep]
     ratio = values[used] / mean[used, None]
     place = {int(row): at for at, row in enumerate(used)}
@@ -72,8 +79,6 @@ def common_factor(values: Floats, weights: Floats | None = None) -> Floats:
         rank = np.empty(len(order), np.int64)
         rank[order] = np.arange(len(order))
         for row, at in place.items():
-            if len(used) < 2:
-                continue
             without = cumulated - np.where(np.arange(len(w)) >= rank[at], w[rank[at]], 0.0)
             result[row, run] = _weighted_median(ordered, without)
     return np.where(result > 0, result, 1.0)
@@ -84,6 +89,34 @@ def _weighted_median(ordered: Floats, cumulated: Floats) -> float:
     low = int(np.searchsorted(cumulated, half * (1 - 1e-12)))
     high = int(np.searchsorted(cumulated, half * (1 + 1e-12)))
     return float((ordered[min(low, len(ordered) - 1)] + ordered[min(high, len(ordered) - 1)]) / 2)
+
+
+def refined_factor(values: Floats, n_base: int, factor: Floats, weights: Floats | None = None, quantum: float = 0.0) -> Floats:
+    """
+    The common factor from the sum of the others instead of their median: far less noise, after those that changed were left out.
+
+    Args:
+        factor: the robust first estimate, shape of `values`.
+    """
+    mean = values.mean(axis=1)
+    relative = values / factor
+    labels = np.zeros((1, values.shape[1]), bool)
+    labels[0, n_base:] = True
+    n_new = values.shape[1] - n_base
+    if min(n_base, n_new) >= 2:
+        delta, se = statistics(relative, labels, prior_variance(relative, n_base, quantum))
+        suspect = np.abs(delta[0] / se[0]) > SUSPECT_T
+    else:
+        delta = relative[:, 1:].mean(axis=1) - relative[:, 0]
+        suspect = np.abs(delta) > np.maximum(0.1 * mean, 3 * np.sqrt(np.maximum(mean, 0) * quantum))
+    usable = (mean > 0) & ~suspect if weights is None else (mean > 0) & ~suspect & (weights > 0)
+    share = np.where(usable, mean, 0.0)
+    whole, parts = share.sum(), np.where(usable[:, None], values, 0.0)
+    others = whole - share
+    refined = (parts.sum(axis=0)[None] - parts) / np.maximum(others, 1e-300)[:, None]
+    # Where little is left to measure by, the median of all others is the better witness.
+    thin = others < 0.2 * mean.sum()
+    return np.where(thin[:, None] | (refined <= 0), factor, refined)
 
 
 def n_anchors(values: Floats) -> int:
@@ -107,7 +140,7 @@ def splits(n_base: int, n_new: int, seed: int) -> NDArray[np.bool_]:
     return np.concatenate([own[None], shuffled])
 
 
-def statistics(values: Floats, labels: NDArray[np.bool_], prior: Floats, quantum: float = 0.0) -> tuple[Floats, Floats]:
+def statistics(values: Floats, labels: NDArray[np.bool_], prior: Floats) -> tuple[Floats, Floats]:
     """Delta and its moderated standard error for every row of labels; shapes (n_splits, n_functions)."""
     n_runs = values.shape[1]
     n_new = int(labels[0].sum())
@@ -126,7 +159,8 @@ def prior_variance(values: Floats, n_base: int, quantum: float) -> Floats:
     """What variance a function of that size has in this experiment: the trend over functions, never below the sampling's own."""
     sides = (values[:, :n_base], values[:, n_base:])
     df = values.shape[1] - 2
-    within = sum(((side - side.mean(axis=1, keepdims=True)) ** 2).sum(axis=1) for side in sides) / df
+    squares: list[Floats] = [((side - side.mean(axis=1, keepdims=True)) ** 2).sum(axis=1) for side in sides]
+    within = (squares[0] + squares[1]) / df
     mean = values.mean(axis=1)
     floor = np.maximum((MIN_CV * mean) ** 2, quantum * quantum / 12)
     big = (mean > 0) & (mean >= 0.005 * mean.sum())
@@ -139,17 +173,20 @@ def prior_variance(values: Floats, n_base: int, quantum: float) -> Floats:
     return np.maximum(floor, np.sqrt(per_value * mean * per_square * mean**2))
 
 
-def compare_runs(values: Floats, n_base: int, *, quantum: float = 0.0, seed: int = 0, factor: Floats | None = None) -> Tested:
+def compare_runs(
+    values: Floats, n_base: int, *, floor: float = 0.0, quantum: float = 0.0, seed: int = 0, factor: Floats | None = None
+) -> Tested:
     """
     The max-T test of base runs (the first columns) against new ones.
 
     Args:
         values: self values, shape (n_functions, n_runs), four runs a side or more.
+        floor: functions smaller than this on both sides cannot be flagged and do not count among the tests.
         quantum: weight of one sample in the same unit, 0 where values are not counted.
         factor: common factors to use in place of those of `values` itself.
     """
     n_runs = values.shape[1]
-    factors = common_factor(values) if factor is None else factor
+    factors = refined_factor(values, n_base, common_factor(values), None, quantum) if factor is None else factor
     level = np.log(factors)
     drift = level[:, n_base:].mean(axis=1) - level[:, :n_base].mean(axis=1)
     relative = values / factors
@@ -161,7 +198,8 @@ def compare_runs(values: Floats, n_base: int, *, quantum: float = 0.0, seed: int
         # One or two others cannot tell whether they moved or the function did: its own values must say the same.
         raw_delta, raw_se = statistics(values, labels, prior_variance(values, n_base, quantum))
         t = np.where(np.sign(raw_delta) == np.sign(delta), np.minimum(t, np.abs(raw_delta / raw_se)), 0.0)
-    largest = np.sort(t.max(axis=1)) if t.shape[1] else np.zeros(len(labels))
+    matters = np.maximum(values[:, :n_base].mean(axis=1), values[:, n_base:].mean(axis=1)) >= floor
+    largest = np.sort(t[:, matters].max(axis=1)) if matters.any() else np.full(len(labels), np.inf)
     q = (len(largest) - np.searchsorted(largest, t[0] * (1 - 1e-9), side="left")) / len(largest)
     low, high = bootstrap_t(relative, n_base, delta[0], se[0], prior, seed)
     return Tested(delta[0], se[0], q, drift, low, high)
@@ -189,17 +227,18 @@ def bootstrap_t(values: Floats, n_base: int, delta: Floats, se: Floats, prior: F
     return delta - highest * se, delta - lowest * se
 
 
-def compare_counts(base: Floats, new: Floats, variance_base: Floats, variance_new: Floats, between: float, floor: float) -> Tested:
+def compare_counts(
+    base: Floats, new: Floats, variance_base: Floats, variance_new: Floats, between: float, floor: float, factors: Floats
+) -> Tested:
     """
     One run a side (or few): the variance of each value comes from within its run, and `between` is the coefficient of variation that
     runs of one program have beyond that and that one run cannot show. p is adjusted for the number of functions above the floor.
     """
     values = np.stack([base, new], axis=1)
-    factors = common_factor(values)
     drift = np.log(factors[:, 1]) - np.log(factors[:, 0])
     scaled = values / factors
     delta = scaled[:, 1] - scaled[:, 0]
-    spread = between**2 + (0.3 * drift) ** 2
+    spread = between**2 + (0.15 * drift) ** 2
     variance = variance_base / factors[:, 0] ** 2 + variance_new / factors[:, 1] ** 2 + spread * (scaled**2).sum(axis=1)
     se = np.sqrt(variance) + 1e-300
     z = np.abs(delta / se)
@@ -208,7 +247,7 @@ def compare_counts(base: Floats, new: Floats, variance_base: Floats, variance_ne
         z = np.where(np.sign(raw) == np.sign(delta), np.minimum(z, np.abs(raw / se)), 0.0)
     m = max(int((np.maximum(base, new) >= floor).sum()), 1)
     normal = NormalDist()
-    p = np.array([2 * normal.cdf(-float(value)) for value in z])
-    q = 1 - (1 - np.minimum(p, 1)) ** m
+    p = np.array([2 * normal.cdf(-float(value)) for value in z], np.float64)
+    q: Floats = 1 - np.power(1 - np.minimum(p, 1.0), float(m))
     half = normal.inv_cdf(0.975) * se
     return Tested(delta, se, q, drift, delta - half, delta + half)
