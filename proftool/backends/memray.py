@@ -93,7 +93,8 @@ class Memray:
                     ppid=UNKNOWN if process.ppid is None else process.ppid,
                     process_name=process.name,
                     thread_names=process.thread_names,
-                    main_tid=process.main_tid,
+                    main_tid=1,
+                    is_own=True,
                 )
                 try:
                     recordings.add(builder, who, part, hidden=_BOOTSTRAP)

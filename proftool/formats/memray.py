@@ -41,6 +41,7 @@ METRICS: tuple[Metric, ...] = tuple(
     replace(metric, mode=MODE) for metric in (PEAK_BYTES, ALLOCATED_BYTES, ALLOCATIONS, LEAKED_BYTES, TEMPORARY_ALLOCATIONS)
 )
 _PEAK, _ALLOCATED, _COUNT, _LEAKED, _TEMPORARY = range(5)
+_DEEPEST = 1 << 20
 _COUNTER_POINTS = 4096
 """Resident and heap bytes are kept at this many moments at most, the largest of each stretch."""
 
@@ -51,13 +52,18 @@ Site = tuple[str, str, int]
 class Record(Protocol):
     """What is used of memray's AllocationRecord."""
 
-    tid: int
-    size: int
-    n_allocations: int
-    stack_id: int
-    thread_name: str
+    @property
+    def tid(self) -> int: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def n_allocations(self) -> int: ...
+    @property
+    def stack_id(self) -> int: ...
+    @property
+    def thread_name(self) -> str: ...
 
-    def stack_trace(self) -> list[Site]: ...
+    def stack_trace(self, max_stacks: int | None = None) -> list[Site]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +76,9 @@ class Part:
     process_name: str = ""
     thread_names: Mapping[int, str] | None = None
     main_tid: int | None = None
+    is_own: bool = False
+    """Recorded by proftool, whose tracker starts below the program. `memray run` starts it above frames of its own and notes how many to
+    leave out, and its reader leaves so many out unless it is asked for a number of frames."""
 
 
 class Memray:
@@ -111,8 +120,11 @@ def add(builder: ProfileBuilder, who: Identifier, part: Part, hidden: Iterable[s
     from memray import FileReader
 
     try:
-        with FileReader(str(part.path)) as reader:
+        reader = FileReader(str(part.path))
+        try:
             return _Part(builder, who, part, tuple(hidden)).read(reader)
+        finally:
+            reader.close()
     except (OSError, RuntimeError, ValueError, EOFError) as problem:
         raise CorruptProfile(
             "the memray recording cannot be read",
@@ -185,7 +197,7 @@ class _Part:
         return row
 
     def node(self, record: Record) -> int:
-        sites = record.stack_trace()  # without a bound: what lies below the tracker's start is then left out
+        sites = record.stack_trace(max_stacks=_DEEPEST) if self.part.is_own else record.stack_trace()
         rows = tuple(row for site in reversed(sites) if (row := self.frame(site)) is not None)
         found = self.nodes.get(rows)
         if found is None:
