@@ -44,7 +44,8 @@ def percent(part: float, whole: float) -> str:
 def _scaled(value: float, steps: tuple[tuple[int, str], ...]) -> str:
     size = abs(value)
     for factor, name in steps:
-        if size >= factor or factor == 1:
+        # 999.6 ms is 1000 ms with three digits, so it is shown as 1.00 s.
+        if size >= 0.9995 * factor or factor == 1:
             shown = value / factor
             if factor == 1 and value == int(value):
                 return f"{int(value)} {name}"
@@ -70,7 +71,18 @@ def duration_ns(text: str) -> int:
 
 def size_bytes(text: str) -> int:
     """`1MB`, `64 MiB`, `2k` or plain bytes; MB is 10⁶ and MiB is 2²⁰; ValueError names what is accepted."""
-    steps = {"kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "kb": 1000, "mb": 10**6, "gb": 10**9, "k": 1000, "m": 10**6, "g": 10**9, "b": 1}
+    steps = {
+        "kib": 1 << 10,
+        "mib": 1 << 20,
+        "gib": 1 << 30,
+        "kb": 1000,
+        "mb": 10**6,
+        "gb": 10**9,
+        "k": 1000,
+        "m": 10**6,
+        "g": 10**9,
+        "b": 1,
+    }
     compact = text.strip().lower().replace(" ", "")
     for suffix, factor in steps.items():
         if compact.endswith(suffix):
