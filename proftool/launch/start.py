@@ -195,7 +195,7 @@ class _Target:
 
     def _pause(self, guard: Guard | None, within_s: float) -> None:
         if guard is not None:
-            guard.wait(self.pid, within_s, lambda: stop_with(self.pid))
+            guard.wait(self.pid, within_s)
         else:
             time.sleep(min(within_s, 0.02))
 
