@@ -215,7 +215,7 @@ class _Comparison:
         tested = self.tested()
         delta = new - base
         # The drift of the others widens towards no change: as far as the machine explains it, nothing is claimed.
-        moved = np.expm1(tested.drift) * np.sqrt(np.abs(base * new))
+        moved = 2 * np.sinh(tested.drift / 2) * np.sqrt(base * new)
         low, high = delta + (tested.low - tested.delta), delta + (tested.high - tested.delta)
         low, high = np.minimum(low - np.maximum(moved, 0), delta), np.maximum(high - np.minimum(moved, 0), delta)
         alpha = self.alpha()

@@ -211,9 +211,10 @@ def bootstrap_t(values: Floats, n_base: int, delta: Floats, se: Floats, prior: F
     means: list[Floats] = []
     sums: list[Floats] = []
     for side in sides:
-        # Each side draws by its own content, so that swapping the sides mirrors the interval.
+        # Each side draws by its own content, so that swapping the sides mirrors the interval; to six digits, the last ones depend
+        # on the order of sums.
         n = side.shape[1]
-        rng = np.random.default_rng([seed, crc32(np.ascontiguousarray(side).tobytes())])
+        rng = np.random.default_rng([seed, crc32(f"{side.sum():.6e}".encode())])
         weight = rng.multinomial(n, np.full(n, 1 / n), N_BOOTSTRAP).astype(float)
         mean = weight @ side.T / n
         means.append(mean)

@@ -17,5 +17,8 @@ and where the profiler has to be started in each thread, `per_thread = True` in 
     thread_started() -> None    # called in each new thread of `threading` before its first call
     abandon() -> None           # optional: in a child of os.fork that is not to be recorded, or before another program takes over
 
+`at_once = True` in the file starts it while `site` still runs, not when that has returned: for profilers that may not be started from
+within a profile function.
+
 A recorder never prints, never changes the target's exit status, and leaves no frame of its own in what it records.
 """
