@@ -5,8 +5,8 @@ count of samples. A name is taken for the tool's own full name of the function: 
 function. Threads, time and units are not in the format.
 
 Reading is arithmetic on whole chunks, no object a frame and none a node. Every frame gets a 64-bit hash from prefix sums of
-its bytes (H[end] - H[start], shifted to a common place; the multiplier is odd and drawn by process), a table of hashes gives its number, and
-only a frame never seen before is looked at as text. Nodes are made level by level; a stack's start that it shares
+its bytes (H[end] - H[start], shifted to a common place; the multiplier is odd and drawn by process), a table of hashes gives its
+number, and only a frame never seen before is looked at as text. Nodes are made level by level; a stack's start that it shares
 with the line before costs a comparison of numbers.
 Frames longer than 512 bytes are compared as bytes: only longer ones can be made to collide for every multiplier (the
 Thue-Morse strings of 1024 bytes and more); for others two of a million frames collide with a chance of 1 in 10**7.
@@ -31,7 +31,7 @@ from proftool.formats.limits import MAX_FILE_BYTES, MAX_NODES, MAX_STACK_DEPTH, 
 from proftool.formats.loss import losses
 from proftool.model.builder import ProfileBuilder, finish, sum_cells
 from proftool.model.meta import Meta, Pass
-from proftool.model.profile import SAMPLES, Cells, Int32Array, Int64Array, Metric, MetricKind, Nodes, Profile
+from proftool.model.profile import SAMPLES, Cells, Int32Array, Int64Array, Metric, MetricKind, Nodes, Profile, ints
 from proftool.units import Unit
 
 _CHUNK_BYTES = 4 << 20
@@ -41,6 +41,7 @@ _MULTIPLIER = int.from_bytes(os.urandom(8), "little") | 0x5_0000_0000_0000_0005
 _INVERSE = pow(_MULTIPLIER, -1, 1 << 64)
 _NEWLINE, _SEMICOLON, _SPACE, _RETURN, _ZERO = b"\n; \r0"
 _PLACED = re.compile(r"(.*) \((.+):(\d{1,9})\)", re.DOTALL)
+_BINARY = re.compile(rb"[\0-\x08\x0e-\x1f]")
 _STACK = re.compile(rb"[^\0]*[^\0\s;][^\0]* \d+\r?")
 
 UInt64Array = NDArray[np.uint64]
@@ -54,7 +55,9 @@ class Collapsed:
 
     def matches(self, head: bytes) -> bool:
         """Is every whole line a stack and a count?"""
-        lines = [line for line in (head.split(b"\n")[:-1] if len(head) >= 4096 and b"\n" in head else head.split(b"\n")) if line.strip()]
+        if len(head) >= 4096 and b"\n" not in head:
+            return b";" in head and not _BINARY.search(head)  # one stack that is longer than what is looked at
+        lines = [line for line in (head.split(b"\n")[:-1] if len(head) >= 4096 else head.split(b"\n")) if line.strip()]
         return bool(lines) and all(_STACK.fullmatch(line) for line in lines)
 
     def read(self, path: Path) -> Profile:
@@ -75,11 +78,11 @@ class Collapsed:
             return b""
         c = profile.cells
         rows = c.metric == metric
-        values = np.bincount(c.node[rows], minlength=0) if False else _by_node(c.node[rows], c.value[rows], len(profile.nodes))
+        values = _by_node(c.node[rows], c.value[rows], len(profile.nodes))
         labels = _labels(profile)
         lines: list[str] = []
         prefix: dict[int, str] = {}
-        parent, frame = profile.nodes.parent.tolist(), profile.nodes.frame.tolist()
+        parent, frame = ints(profile.nodes.parent), ints(profile.nodes.frame)
         has_children = np.zeros(len(profile.nodes) + 1, bool)
         has_children[profile.nodes.parent] = True
         for node, value in enumerate(values.tolist()):
