@@ -49,7 +49,13 @@ def launch(
     """
     inside = command if isinstance(command, Inside) else None
     pythonpath = os.environ.get("PYTHONPATH")
-    hooks = hook.write(folder, inside, children=options.children, pythonpath=pythonpath, tracer_pid=_tracer_pid(inside))
+    try:
+        hooks = hook.write(folder, inside, children=options.children, pythonpath=pythonpath, tracer_pid=_tracer_pid(inside))
+    except OSError as error:
+        cause = (error.strerror or str(error)).lower()
+        raise BackendFailed(
+            f"cannot record into {folder}", cause=cause, fix="make room there, or name another place with PROFTOOL_STORE"
+        ) from error
     env = dict(os.environ)
     env["PYTHONPATH"] = str(hooks) if not pythonpath else os.pathsep.join((str(hooks), pythonpath))
     notes: list[str] = []
