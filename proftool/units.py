@@ -70,7 +70,8 @@ def duration_ns(text: str) -> int:
 
 def size_bytes(text: str) -> int:
     """`1MB`, `64 MiB`, `2k` or plain bytes; MB is 10⁶ and MiB is 2²⁰; ValueError names what is accepted."""
-    steps = {"kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "kb": 1000, "mb": 10**6, "gb": 10**9, "k": 1000, "m": 10**6, "g": 10**9, "b": 1}
+    steps = {"kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "kb": 10**3, "mb": 10**6, "gb": 10**9}
+    steps |= {"k": 10**3, "m": 10**6, "g": 10**9, "b": 1}
     compact = text.strip().lower().replace(" ", "")
     for suffix, factor in steps.items():
         if compact.endswith(suffix):

@@ -68,6 +68,12 @@ class CProfile:
                 cause="it has to be started by the program itself",
                 fix="attach with `--backend py-spy`",
             )
+        if options.duration_ns is not None:
+            raise BackendUnavailable(
+                "cProfile records a program from its start to its end",
+                cause="it cannot be stopped from outside",
+                fix="leave out `--duration`",
+            )
         if options.rate_hz is not None or options.clock is not Clock.WALL or options.native:
             raise BackendUnavailable(
                 "cProfile takes no rate, no CPU clock and no native frames",

@@ -146,6 +146,12 @@ class Pyinstrument:
                 cause="it has to be started by the program itself",
                 fix="attach with `--backend py-spy`",
             )
+        if options.duration_ns is not None:
+            raise BackendUnavailable(
+                "pyinstrument records a program from its start to its end",
+                cause="it cannot be stopped from outside",
+                fix="leave out `--duration`",
+            )
         if options.native:
             raise BackendUnavailable(
                 "pyinstrument sees no native frames", cause="it samples Python's own stack", fix="`--backend py-spy --native`"

@@ -19,12 +19,24 @@ from proftool.errors import ProftoolError, UsageError
 
 VERBS: tuple[tuple[str, str], ...] = (
     ("run", "proftool.cli.run:run"),
+    ("list", "proftool.cli.list:list_"),
     ("show", "proftool.cli.show:show"),
+    ("open", "proftool.cli.open:open_"),
+    ("diff", "proftool.cli.diff:diff"),
+    ("gate", "proftool.cli.gate:gate"),
+    ("export", "proftool.cli.export:export"),
+    ("import", "proftool.cli.imports:import_"),
+    ("label", "proftool.cli.label:label"),
+    ("rm", "proftool.cli.rm:rm"),
+    ("prune", "proftool.cli.prune:prune"),
+    ("doctor", "proftool.cli.doctor:doctor"),
 )
 """Verb -> "module:function", in the order of the help."""
 
 _INTERRUPTED = 130
 _READER_GONE = 141
+_FAULT = 70
+"""EX_SOFTWARE of sysexits.h."""
 
 app = typer.Typer(
     name="proftool",
@@ -74,13 +86,28 @@ def main(argv: list[str]) -> int:
             output.complain(traceback.format_exc().rstrip())
         output.complain(told(error))
         return error.exit_code
+    except Exception as error:
+        if isinstance(error, BrokenPipeError):
+            return _reader_gone()
+        import traceback
+
+        if debug:
+            output.complain(traceback.format_exc().rstrip())
+        at = traceback.extract_tb(error.__traceback__)[-1]
+        output.complain(
+            f"error: proftool has a fault\ncause: {type(error).__name__}: {error} ({os.path.basename(at.filename)}:{at.lineno})\n"
+            "fix:   repeat it with `--debug` and report what that prints"
+        )
+        return _FAULT
     except KeyboardInterrupt:
         output.complain("interrupted")
         return _INTERRUPTED
-    except BrokenPipeError:
-        # The interpreter flushes stdout once more at its end; into nothing then.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _READER_GONE
+
+
+def _reader_gone() -> int:
+    """The interpreter flushes stdout once more at its end; into nothing then."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return _READER_GONE
 
 
 def told(error: ProftoolError) -> str:
@@ -120,7 +147,9 @@ def _usage(error: Exception, own: tuple[str, ...]) -> UsageError | None:
     hint = "did you mean " + " or ".join(f"`{name}`" for name in near) + "? " if near else ""
     verb = next((word for word in own if not word.startswith("-")), "")
     what = text[:1].lower() + text[1:].partition(" Did you mean")[0].partition(". (Possible")[0]
-    return UsageError(what, cause=f"`proftool{' ' + verb if verb else ''}` does not take that", fix=f"{hint}`proftool {verb} --help`".replace("  ", " "))
+    return UsageError(
+        what, cause=f"`proftool{' ' + verb if verb else ''}` does not take that", fix=f"{hint}`proftool {verb} --help`".replace("  ", " ")
+    )
 
 
 def _no_verb(word: str, verbs: list[str]) -> UsageError:
@@ -129,5 +158,7 @@ def _no_verb(word: str, verbs: list[str]) -> UsageError:
     near = difflib.get_close_matches(word, verbs, 1)
     hint = f"did you mean `proftool {near[0]}`? " if near else ""
     return UsageError(
-        f"no command `{word}`", cause="it is no verb of proftool's, and no such file exists", fix=f"{hint}`proftool --help` lists the verbs; `proftool run {word}` runs a program"
+        f"no command `{word}`",
+        cause="it is no verb of proftool's, and no such file exists",
+        fix=f"{hint}`proftool --help` lists the verbs; `proftool run {word}` runs a program",
     )

@@ -72,15 +72,7 @@ def _table(runs: Sequence[Run], width: int) -> Table:
             columns.remove(name)
     if not any(run.label for run in runs):
         columns.remove("label")
-    for name in columns:
-        table.add_column(
-            name,
-            justify="right" if name in ("total", "status") else "left",
-            no_wrap=True,
-            overflow="ellipsis",
-            ratio=1 if name == "command" and width < 10_000 else None,
-            max_width={"label": 24}.get(name) if width < 10_000 else None,
-        )
+    rows: list[dict[str, Text]] = []
     for run in runs:
         verdict = run.quality.verdict if run.quality else ""
         cells = {
@@ -93,7 +85,16 @@ def _table(runs: Sequence[Run], width: int) -> Table:
             "status": Text("" if run.exit_status is None else str(run.exit_status), style="red" if run.exit_status else ""),
             "quality": Text(verdict, style=colours.get(verdict, "")),
         }
-        table.add_row(*(cells[name] for name in columns))
+        rows.append(cells)
+    wide = {name: max(len(name), *(row[name].cell_len for row in rows)) for name in columns}
+    wide["label"] = min(wide.get("label", 0), 24 if width >= 100 else 10) if width < 10_000 else wide.get("label", 0)
+    # The command takes what the others leave; they are never cut for it.
+    wide["command"] = max(8, width - sum(wide[name] + 2 for name in columns if name != "command"))
+    for name in columns:
+        side = "right" if name in ("total", "status") else "left"
+        table.add_column(name, justify=side, no_wrap=True, overflow="ellipsis", max_width=wide[name])
+    for row in rows:
+        table.add_row(*(row[name] for name in columns))
     return table
 
 

@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from proftool.cli import options, output
 
+if TYPE_CHECKING:
+    from proftool.settings import Settings
+    from proftool.store.runs import SqlRunStore
+    from proftool.workflows.record import Recorded
+
 
 def run(
-    words: Annotated[list[str] | None, typer.Argument(metavar="[--] TARGET [ARG]...", help="script.py, a console script, or any command line of a Python.")] = None,
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[--] TARGET [ARG]...", help="script.py, a console script, or any command line of a Python."),
+    ] = None,
     module: Annotated[str | None, typer.Option("-m", metavar="MODULE", help="Run a module, as `python -m` does.")] = None,
     code: Annotated[str | None, typer.Option("-c", metavar="CODE", help="Run a piece of code, as `python -c` does.")] = None,
-    mode: Annotated[list[str] | None, typer.Option("--mode", metavar="MODE", help="sample (default), trace or memory; several: one pass of the target each.")] = None,
-    backend: Annotated[list[str] | None, typer.Option("--backend", metavar="NAME", help="pyinstrument, py-spy, cprofile or memray; else chosen, and said.")] = None,
+    mode: Annotated[
+        list[str] | None,
+        typer.Option("--mode", metavar="MODE", help="sample (default), trace or memory; several: one pass of the target each."),
+    ] = None,
+    backend: Annotated[
+        list[str] | None, typer.Option("--backend", metavar="NAME", help="pyinstrument, py-spy, cprofile or memray; else chosen, and said.")
+    ] = None,
     clock: Annotated[str | None, typer.Option("--clock", metavar="CLOCK", help="wall (default) or cpu.")] = None,
     rate: Annotated[float | None, typer.Option("--rate", metavar="HZ", help="Samples a second.")] = None,
     native: Annotated[bool, typer.Option("--native", help="Also frames of C, C++ and Rust.")] = False,
@@ -38,16 +51,47 @@ def run(
     settings = settings_file.load()
     request = record.Request(
         program=targets.resolve(words or (), module=module, code=code, python=python),
-        modes=tuple(mode or ()),
-        backends=tuple(backend or ()),
-        clock=clock,
-        rate_hz=rate,
-        native=native,
-        children=children,
+        wishes=record.Wishes(
+            modes=tuple(mode or ()), backends=tuple(backend or ()), clock=clock, rate_hz=rate, native=native, children=children
+        ),
         runs=runs,
         label=label,
         stdout=2 if json else None,
     )
+    if out is not None:
+        from proftool.workflows.report import check_output
+
+        check_output(out)
     store = open_store(settings)
     recorded = record.record(request, store, settings, say=output.talk)
-    return _tell(recorded, store, out=out, open_=open_, json=json)
+    tell_recorded(recorded, store, settings, out=out, open_=open_, json=json)
+    return recorded.exit_status
+
+
+def tell_recorded(recorded: Recorded, store: SqlRunStore, settings: Settings, *, out: Path | None, open_: bool, json: bool) -> None:
+    """Say what was recorded: summaries and losses on stderr, the document on stdout, the report in its file and the browser."""
+    import sys
+
+    from proftool.contracts import ReportOptions
+    from proftool.reports import summary
+    from proftool.workflows import report
+
+    shown = ReportOptions(width=output.width(), color=output.has_color(sys.stderr))
+    for kept in recorded.kept:
+        output.talk(summary.text(kept.profile, shown, kept.run))
+    for notice in store.take_notices():
+        output.talk(notice)
+    for loss in recorded.losses:
+        output.complain(f"error: {loss.what}\ncause: {loss.cause}\nfix:   {loss.fix}")
+    if not recorded.kept:
+        return
+    last = recorded.kept[-1]
+    if json:
+        output.document(report.show_document(last.profile, last.run))
+    if out is not None:
+        report.write(last.profile, out, settings, run=last.run)
+        output.talk(f"written to {out}")
+    if open_:
+        from proftool.workflows import open as opening
+
+        output.talk(opening.open_page(last.profile, last.run, settings, store))

@@ -123,6 +123,8 @@ def begin(config, blind=False):
     gate = os.environ.pop("PROFTOOL_GATE", None)
     if not config["children"]:
         _restore_environment(config)
+    if config["tracer_pid"] and (gate is not None or config["children"]):
+        _allow_tracing(config["tracer_pid"])
     if gate:
         _pass_gate(gate)
     elif gate is None and (not config["children"] or _is_resource_tracker()):
@@ -140,6 +142,14 @@ def _restore_environment(config):
         os.environ.pop("PYTHONPATH", None)
     else:
         os.environ["PYTHONPATH"] = config["pythonpath"]
+
+
+def _allow_tracing(pid):
+    """prctl(PR_SET_PTRACER): that process and its descendants may trace us. Without `ctypes`, which the target may not have loaded."""
+    import _ctypes  # pyright: ignore[reportMissingImports]
+
+    prctl = _ctypes.dlsym(_ctypes.dlopen(None, 0), "prctl")  # pyright: ignore[reportArgumentType]
+    _ctypes.call_function(prctl, (0x59616D61, pid, 0, 0, 0))
 
 
 def _pass_gate(gate):

@@ -60,7 +60,7 @@ finally:
 """
 
 
-def write(folder: Path, inside: Inside | None, *, children: bool, pythonpath: str | None) -> Path:
+def write(folder: Path, inside: Inside | None, *, children: bool, pythonpath: str | None, tracer_pid: int | None = None) -> Path:
     """Write the hook of one recording into its folder; the folder to put first on PYTHONPATH."""
     # A path list cannot hold a folder with its own separator in the name.
     hook = folder / "hook" if os.pathsep not in str(folder) else Path(tempfile.mkdtemp(prefix="proftool-hook-"))
@@ -73,6 +73,7 @@ def write(folder: Path, inside: Inside | None, *, children: bool, pythonpath: st
         "recorder": os.fsencode(inside.recorder) if inside else None,
         "options": _options(inside),
         "children": children,
+        "tracer_pid": tracer_pid,
         "pythonpath": None if pythonpath is None else os.fsencode(pythonpath),
     }
     (hook / "sitecustomize.py").write_text(_SITECUSTOMIZE.format(config=ascii(config)), encoding="ascii")

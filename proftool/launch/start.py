@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import selectors
 import signal
 import subprocess
 import threading
@@ -50,7 +49,7 @@ def launch(
     """
     inside = command if isinstance(command, Inside) else None
     pythonpath = os.environ.get("PYTHONPATH")
-    hooks = hook.write(folder, inside, children=options.children, pythonpath=pythonpath)
+    hooks = hook.write(folder, inside, children=options.children, pythonpath=pythonpath, tracer_pid=_tracer_pid(inside))
     env = dict(os.environ)
     env["PYTHONPATH"] = str(hooks) if not pythonpath else os.pathsep.join((str(hooks), pythonpath))
     notes: list[str] = []
@@ -68,7 +67,7 @@ def launch(
         try:
             if isinstance(command, Outside):
                 target.await_gate(guard)
-                profiler = _Profiler(command, target.pid, guard)
+                profiler = _Profiler(command, target.pid, folder, guard)
                 profiler.await_ready(target, guard)
             started_ns, begun = time.time_ns(), time.monotonic_ns()
             target.open_gate()
@@ -198,47 +197,38 @@ class _Target:
 class _Profiler:
     """An external profiler, in a process group of its own so that a terminal's signals are the target's alone."""
 
-    def __init__(self, command: Outside, pid: int, guard: Guard | None) -> None:
+    def __init__(self, command: Outside, pid: int, folder: Path, guard: Guard | None) -> None:
         self.command = command
+        self._chatter = folder / "chatter"
         argv = [word.replace("{pid}", str(pid)) for word in command.argv]
-        self._read, write = os.pipe()
-        try:
-            self._process = subprocess.Popen(
-                argv,
-                env=dict(os.environ) | dict(command.env),
-                stdin=subprocess.DEVNULL,
-                stdout=write,
-                stderr=write,
-                process_group=0,
-                preexec_fn=_before_exec(guard, ()),
-            )
-        except OSError as error:
-            cause = (error.strerror or str(error)).lower()
-            raise BackendFailed(f"`{argv[0]}` cannot be started", cause=cause, fix="run `proftool doctor`") from error
-        finally:
-            os.close(write)
-        os.set_blocking(self._read, False)
-        self._chatter = b""
+        # A file and not a pipe: nobody has to read it for the profiler to go on.
+        with open(self._chatter, "wb") as chatter:
+            try:
+                self._process = subprocess.Popen(
+                    argv,
+                    env=dict(os.environ) | dict(command.env),
+                    stdin=subprocess.DEVNULL,
+                    stdout=chatter,
+                    stderr=chatter,
+                    process_group=0,
+                    preexec_fn=_before_exec(guard, ()),
+                )
+            except OSError as error:
+                cause = (error.strerror or str(error)).lower()
+                raise BackendFailed(f"`{argv[0]}` cannot be started", cause=cause, fix="run `proftool doctor`") from error
 
     def await_ready(self, target: _Target, guard: Guard | None) -> None:
         """Until it has said that it is attached."""
         end = time.monotonic() + _ATTACH_S
-        ready = self.command.ready.encode()
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._read, selectors.EVENT_READ)
-            while ready:
-                selector.select(0.02)
-                self._listen()
-                if ready in self._chatter:
-                    return
-                if target.poll():
-                    return  # ended while it waited: by a signal
-                if self._process.poll() is not None or time.monotonic() > end:
-                    raise self._refusal()
+        while self.command.ready not in self._said():
+            if target.poll():
+                return  # ended while it waited: by a signal
+            if self._process.poll() is not None or time.monotonic() > end:
+                raise self._refusal()
+            target.watch(guard, 0.005)
 
     def _refusal(self) -> ProftoolError:
-        self._listen()
-        words = self._chatter.decode(errors="replace").strip()
+        words = self._said().strip()
         last = next((line.strip() for line in reversed(words.splitlines()) if line.strip()), "it said nothing")
         name = Path(self.command.argv[0]).name
         if "ermission denied" in words or "peration not permitted" in words:
@@ -249,10 +239,10 @@ class _Profiler:
             )
         return BackendFailed(f"{name} could not attach to the target", cause=last, fix="`proftool doctor` says which backends work here")
 
-    def _listen(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            while piece := os.read(self._read, 1 << 16):
-                self._chatter = (self._chatter + piece)[-_CHATTER_BYTES:]
+    def _said(self) -> str:
+        with open(self._chatter, "rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _CHATTER_BYTES))
+            return file.read().decode(errors="replace")
 
     def interrupt(self) -> None:
         """Ask it to write what it has."""
@@ -264,20 +254,27 @@ class _Profiler:
         for limit_s, number in ((_PROFILER_END_S / 4, signal.SIGINT), (_PROFILER_END_S, signal.SIGKILL)):
             end = time.monotonic() + limit_s
             while self._process.poll() is None and time.monotonic() < end:
-                self._listen()
                 time.sleep(0.005)
             if self._process.returncode is None:
                 self._process.send_signal(number)
         self._process.wait()
-        self._listen()
-        os.close(self._read)
-        return self._chatter.decode(errors="replace")
+        return self._said()
 
     def kill(self) -> None:
+        """At once."""
         if self._process.poll() is None:
             self._process.kill()
         self._process.wait()
-        os.close(self._read)
+
+
+def _tracer_pid(inside: Inside | None) -> int | None:
+    """Our PID where the target has to allow us and our children to trace it: Yama's scope 1, and no root."""
+    if inside is not None or os.geteuid() == 0:
+        return None
+    try:
+        return os.getpid() if Path("/proc/sys/kernel/yama/ptrace_scope").read_text().strip() == "1" else None
+    except OSError:
+        return None
 
 
 def _before_exec(guard: Guard | None, inherited: tuple[int, ...]) -> Callable[[], None]:

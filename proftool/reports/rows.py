@@ -183,7 +183,11 @@ def neighbours(profile: Profile, metric: str, functions: Sequence[int], key: By,
     In stacks a recursive call is one at its outermost level only. Rows sum up to the functions' total, less what has no caller.
     """
     index = profile.metric_index(metric)
-    pairs = _pairs_of_edges(profile, index, functions, key) if _is_edges(profile, index) else _pairs_of_stacks(profile, index, functions, key, tree)
+    pairs = (
+        _pairs_of_edges(profile, index, functions, key)
+        if _is_edges(profile, index)
+        else _pairs_of_stacks(profile, index, functions, key, tree)
+    )
     rows = [
         Row(
             name=name(profile, other) if other != ROOT else "(nothing: it is outermost)",
@@ -209,7 +213,9 @@ def _pairs_of_edges(profile: Profile, metric: int, functions: Sequence[int], key
     return found
 
 
-def _pairs_of_stacks(profile: Profile, metric: int, functions: Sequence[int], key: By, tree: Tree | None) -> dict[int, tuple[int, int | None]]:
+def _pairs_of_stacks(
+    profile: Profile, metric: int, functions: Sequence[int], key: By, tree: Tree | None
+) -> dict[int, tuple[int, int | None]]:
     tree = tree or Tree.of(profile)
     function = node_function(profile)
     chosen = np.isin(function, np.array(functions, np.int64))
@@ -221,7 +227,9 @@ def _pairs_of_stacks(profile: Profile, metric: int, functions: Sequence[int], ke
     else:
         inside = (parent != ROOT) & chosen[parent] & ~chosen & (total != 0)
         # A callee that is entered again below itself through the function counts once, at its outermost.
-        at = np.flatnonzero(inside & tree.outermost(np.where(inside, function, len(profile.functions) + np.arange(len(function))).astype(np.int32)))
+        at = np.flatnonzero(
+            inside & tree.outermost(np.where(inside, function, len(profile.functions) + np.arange(len(function))).astype(np.int32))
+        )
         others = function[at]
     found: dict[int, tuple[int, int | None]] = {}
     for other, value in zip(others.tolist(), total[at].tolist(), strict=True):

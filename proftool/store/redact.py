@@ -64,16 +64,17 @@ class Redactor:
     def argv(self, argv: Sequence[str]) -> tuple[str, ...]:
         """A command line: `--token X` hides the next word, everything else goes by `text`."""
         shown: list[str] = []
-        hides_next = False
+        hides_next, before = False, ""
         for word in argv:
+            program, before = before == "-c", word
             if hides_next and not word.startswith("-"):
                 shown.append(self._hide(word))
                 hides_next = False
                 continue
             hides_next = _OPTION.fullmatch(word) is not None
-            # A whole word is one value, spaces and all: `--password=two words`.
+            # A whole word is one value, spaces and all: `--password=two words`; behind `-c` it is a program.
             name, equals, value = word.partition("=")
-            if equals and value and _SECRET_NAME.fullmatch(name.lstrip("-")):
+            if equals and value and not program and _SECRET_NAME.fullmatch(name.lstrip("-")):
                 shown.append(f"{name}={self._hide(value)}")
             else:
                 shown.append(self.text(word))

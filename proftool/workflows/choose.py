@@ -55,7 +55,9 @@ def choose(wishes: Wishes, settings: Settings, interpreter: Interpreter | None) 
                 cause="a mode is one pass of the target under one backend",
                 fix="name one, or make two runs and `proftool diff` them",
             )
-        choices.append(_given(named[0], options, wishes, settings, interpreter) if named else _chosen(mode, options, wishes, settings, interpreter))
+        choices.append(
+            _given(named[0], options, wishes, settings, interpreter) if named else _chosen(mode, options, wishes, settings, interpreter)
+        )
     return tuple(choices)
 
 
@@ -91,7 +93,11 @@ def _clock(word: str | None) -> Clock:
 
 def _rate(rate_hz: float | None) -> float | None:
     if rate_hz is not None and not 0 < rate_hz <= RATE_MAX_HZ:
-        raise UsageError(f"a rate of {rate_hz:g} Hz cannot be kept", cause=f"a rate lies above 0 and up to {RATE_MAX_HZ:,.0f} samples a second", fix="`--rate 100` to `--rate 1000` suits most programs")
+        raise UsageError(
+            f"a rate of {rate_hz:g} Hz cannot be kept",
+            cause=f"a rate lies above 0 and up to {RATE_MAX_HZ:,.0f} samples a second",
+            fix="`--rate 100` to `--rate 1000` suits most programs",
+        )
     return rate_hz
 
 
@@ -121,7 +127,11 @@ def _chosen(mode: Mode, options: RecordOptions, wishes: Wishes, settings: Settin
         backend = registry.backend(name)
         if mode not in backend.capabilities.modes:
             if wanted:
-                raise UsageError(f"the setting `{mode}-backend` names `{name}`", cause=f"{name} does not record the mode {mode}", fix="change the setting")
+                raise UsageError(
+                    f"the setting `{mode}-backend` names `{name}`",
+                    cause=f"{name} does not record the mode {mode}",
+                    fix="change the setting",
+                )
             continue
         refusal = _refusal(backend, options, wishes)
         there = backend.availability(interpreter)
@@ -155,7 +165,11 @@ def _refusal(backend: Backend, options: RecordOptions, wishes: Wishes) -> str | 
 
 
 def _who_can(options: RecordOptions, wishes: Wishes) -> str:
-    able = [backend.name for backend in map(registry.backend, registry.names("backend")) if options.mode in backend.capabilities.modes and _refusal(backend, options, wishes) is None]
+    able = [
+        backend.name
+        for backend in map(registry.backend, registry.names("backend"))
+        if options.mode in backend.capabilities.modes and _refusal(backend, options, wishes) is None
+    ]
     return f"`--backend {able[0]}`" if able else "leave the option out"
 
 

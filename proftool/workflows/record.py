@@ -78,7 +78,11 @@ class Recorded:
 def record(request: Request, store: SqlRunStore, settings: Settings, say: Say = _silent) -> Recorded:
     """Run the program once a mode and run, and keep what was recorded; raises only where the program has not run."""
     if not 1 <= request.runs <= RUNS_MAX:
-        raise UsageError(f"`--runs {request.runs}` is no number of runs", cause=f"it lies from 1 to {RUNS_MAX}", fix="`--runs 5` is enough for an honest diff")
+        raise UsageError(
+            f"`--runs {request.runs}` is no number of runs",
+            cause=f"it lies from 1 to {RUNS_MAX}",
+            fix="`--runs 5` is enough for an honest diff",
+        )
     if request.label is not None:
         from proftool.store.runs import check_label
 
@@ -110,7 +114,12 @@ def record(request: Request, store: SqlRunStore, settings: Settings, say: Say = 
                 else:
                     passes.append(profile)
             if passes:
-                kept.append(_keep(passes, request.label, store, losses))
+                try:
+                    kept.append(_keep(passes, request.label, store, losses))
+                except ProftoolError as error:
+                    losses.append(error)
+                except Exception as error:
+                    losses.append(_fault(error))
     answer = next((status for status in statuses if status), 0)
     return Recorded(kept=tuple(kept), target_status=answer, losses=tuple(losses))
 
@@ -128,14 +137,29 @@ def _pass(request: Request, choice: Choice, store: SqlRunStore, stdin: Replay) -
         command = choice.backend.command(request.program, choice.options, folder)
         circumstances = _Circumstances(Path.cwd())
         with stdin.one() as fd:
-            recording = launch(request.program, command, choice.options, folder, stdin=fd, stdout=request.stdout, meanwhile=circumstances.gather)
+            recording = launch(
+                request.program, command, choice.options, folder, stdin=fd, stdout=request.stdout, meanwhile=circumstances.gather
+            )
         status = 0 if recording.exit_status is None else recording.exit_status
         try:
             return _read(choice, recording, circumstances), status
         except ProftoolError as error:
             return error, status
+        except Exception as error:
+            # A fault of proftool's own must not hide what the target answered.
+            return _fault(error), status
     finally:
         store.discard_recording(folder)
+
+
+def _fault(error: Exception) -> BackendFailed:
+    fault = BackendFailed(
+        "what was recorded could not be read",
+        cause=f"{type(error).__name__}: {error}",
+        fix="this is a fault of proftool's own; please report it",
+    )
+    fault.__cause__ = error
+    return fault
 
 
 def _read(choice: Choice, recording: Recording, circumstances: _Circumstances) -> Profile:
@@ -146,11 +170,10 @@ def _read(choice: Choice, recording: Recording, circumstances: _Circumstances) -
 
 def _keep(passes: list[Profile], label: str | None, store: SqlRunStore, losses: list[ProftoolError]) -> Kept:
     """Store the passes as one run; a store that cannot take it is a loss, and the profile is still there to be shown."""
-    from proftool.model.check import check
+    from proftool.model.check import checked
     from proftool.model.merge import lenses
 
-    profile = passes[0] if len(passes) == 1 else lenses(passes)
-    check(profile)
+    profile = checked(passes[0] if len(passes) == 1 else lenses(passes))
     try:
         return Kept(profile=profile, run=store.add(profile, label=label))
     except StoreError as error:

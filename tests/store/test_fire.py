@@ -108,8 +108,8 @@ def test_failing_step_of_a_write_leaves_nothing_half(tmp_path: Path, monkeypatch
             run = store.add(big)
         except StoreError as error:
             tries += 1
-            assert "no space left" in error.what
-            assert "prune" in error.fix
+            if "no space left" not in error.what or "prune" not in error.fix:
+                raise
             assert store.find(RunQuery()) == (kept,)
             left = [path for path in sorted(store.place.blobs.rglob("*.proftool")) if path not in before]
             assert [p for p in left if p.name.startswith(".part-")] == []
@@ -163,13 +163,13 @@ def test_full_disk_loses_only_what_does_not_fit(small_disk: Path, tmp_path: Path
     ballast = small_disk / "ballast"
     if apart:
         added = [store.add(_random_profile(0))]
-        with ballast.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
+        with ballast.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space"):  # noqa: PT012  # until it raises
             while True:
                 file.write(b"x" * 4096)
     else:
         added = []
         ballast.write_bytes(b"x" * 100_000)
-    with pytest.raises(StoreError, match="no space left") as caught:
+    with pytest.raises(StoreError, match="no space left") as caught:  # noqa: PT012  # which of them fails is not known
         for number in range(1, 2000):
             added.append(store.add(_random_profile(number)))
     assert "PROFTOOL_STORE=" in caught.value.fix

@@ -93,7 +93,7 @@ def test_alembic_is_not_imported_where_nothing_is_due(tmp_path: Path) -> None:
     """It takes longer than the whole of `list`; making a store, adding and listing do without."""
     script = (
         "import sys; from pathlib import Path; from store.stores import store_in, profile; from proftool.contracts import RunQuery\n"
-        f"store = store_in(Path({str(tmp_path)!r})); store.add(profile(1)); assert len(store_in(Path({str(tmp_path)!r})).find(RunQuery())) == 1\n"
+        f"folder = Path({str(tmp_path)!r}); store_in(folder).add(profile(1)); assert len(store_in(folder).find(RunQuery())) == 1\n"
         "print([name for name in sys.modules if name.startswith('alembic')])"
     )
     env = os.environ | {"PYTHONPATH": str(TESTS)}
