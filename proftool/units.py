@@ -44,7 +44,8 @@ def percent(part: float, whole: float) -> str:
 def _scaled(value: float, steps: tuple[tuple[int, str], ...]) -> str:
     size = abs(value)
     for factor, name in steps:
-        if size >= factor or factor == 1:
+        # 999.6 ms is 1000 ms with three digits, so it is shown as 1.00 s.
+        if size >= 0.9995 * factor or factor == 1:
             shown = value / factor
             if factor == 1 and value == int(value):
                 return f"{int(value)} {name}"

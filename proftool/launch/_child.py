@@ -130,7 +130,7 @@ def begin(config, blind=False):
     elif gate is None and (not config["children"] or _is_resource_tracker()):
         return
     module = _load(config["recorder"]) if config["recorder"] else None
-    if blind:
+    if blind or getattr(module, "at_once", False):
         _record(config, module)
     else:
         _after_start_up(lambda: _record(config, module))

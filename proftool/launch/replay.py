@@ -12,7 +12,7 @@ import select
 import stat
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from types import TracebackType
 from typing import IO
 
@@ -44,7 +44,7 @@ class Replay:
             self._spool.close()
 
     @contextlib.contextmanager
-    def one(self) -> Iterator[int | None]:
+    def one(self) -> Generator[int | None]:
         """The descriptor for one pass."""
         if self._is_file:
             os.lseek(self._fd, self._start, os.SEEK_SET)

@@ -20,16 +20,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from proftool.contracts import Command, Inside, Outside, Program, Recording, RecordOptions
-from proftool.errors import BackendFailed, PermissionNeeded, ProftoolError, TargetError
+from proftool.errors import BackendFailed, TargetError
 from proftool.launch import hook, parts
+from proftool.launch.clocks import ThreadClocks
 from proftool.launch.interpreter import inspect
+from proftool.launch.profiler import ExternalProfiler
 from proftool.launch.signals import Guard, die_with_parent, stop_with
 
 _GATE_S = 30.0
 """How long a target's interpreter may take to start up before an external profiler is attached."""
-_ATTACH_S = 20.0
-_PROFILER_END_S = 20.0
-_CHATTER_BYTES = 1 << 16
 
 
 def launch(
@@ -49,7 +48,13 @@ def launch(
     """
     inside = command if isinstance(command, Inside) else None
     pythonpath = os.environ.get("PYTHONPATH")
-    hooks = hook.write(folder, inside, children=options.children, pythonpath=pythonpath, tracer_pid=_tracer_pid(inside))
+    try:
+        hooks = hook.write(folder, inside, children=options.children, pythonpath=pythonpath, tracer_pid=_tracer_pid(inside))
+    except OSError as error:
+        cause = (error.strerror or str(error)).lower()
+        raise BackendFailed(
+            f"cannot record into {folder}", cause=cause, fix="make room there, or name another place with PROFTOOL_STORE"
+        ) from error
     env = dict(os.environ)
     env["PYTHONPATH"] = str(hooks) if not pythonpath else os.pathsep.join((str(hooks), pythonpath))
     notes: list[str] = []
@@ -63,12 +68,15 @@ def launch(
         held.callback(hook.remove, folder, hooks)
         guard = held.enter_context(Guard()) if in_main else None
         target = _Target(argv, env, stdin, stdout, guard, waits=isinstance(command, Outside))
-        profiler: _Profiler | None = None
+        profiler: ExternalProfiler | None = None
+        watch: ThreadClocks | None = None
         try:
             if isinstance(command, Outside):
                 target.await_gate(guard)
-                profiler = _Profiler(command, target.pid, folder, guard)
-                profiler.await_ready(target, guard)
+                profiler = ExternalProfiler(command, target.pid, folder, _before_exec(guard, ()))
+                profiler.await_ready(target.poll, lambda within_s: target.watch(guard, within_s))
+                watch = ThreadClocks(target.pid, folder, children=options.children)
+                watch.start()
             started_ns, begun = time.time_ns(), time.monotonic_ns()
             target.open_gate()
             if meanwhile is not None:
@@ -84,6 +92,9 @@ def launch(
             if profiler is not None:
                 profiler.kill()
             raise
+        finally:
+            if watch is not None:
+                watch.stop()
         duration_ns = target.ended_ns - begun
         chatter = profiler.end() if profiler is not None else ""
         interrupted = guard is not None and guard.interrupted
@@ -182,7 +193,7 @@ class _Target:
 
     def _pause(self, guard: Guard | None, within_s: float) -> None:
         if guard is not None:
-            guard.wait(self.pid, within_s, lambda: stop_with(self.pid))
+            guard.wait(self.pid, within_s)
         else:
             time.sleep(min(within_s, 0.02))
 
@@ -192,79 +203,6 @@ class _Target:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
             self._process.wait()
-
-
-class _Profiler:
-    """An external profiler, in a process group of its own so that a terminal's signals are the target's alone."""
-
-    def __init__(self, command: Outside, pid: int, folder: Path, guard: Guard | None) -> None:
-        self.command = command
-        self._chatter = folder / "chatter"
-        argv = [word.replace("{pid}", str(pid)) for word in command.argv]
-        # A file and not a pipe: nobody has to read it for the profiler to go on.
-        with open(self._chatter, "wb") as chatter:
-            try:
-                self._process = subprocess.Popen(
-                    argv,
-                    env=dict(os.environ) | dict(command.env),
-                    stdin=subprocess.DEVNULL,
-                    stdout=chatter,
-                    stderr=chatter,
-                    process_group=0,
-                    preexec_fn=_before_exec(guard, ()),
-                )
-            except OSError as error:
-                cause = (error.strerror or str(error)).lower()
-                raise BackendFailed(f"`{argv[0]}` cannot be started", cause=cause, fix="run `proftool doctor`") from error
-
-    def await_ready(self, target: _Target, guard: Guard | None) -> None:
-        """Until it has said that it is attached."""
-        end = time.monotonic() + _ATTACH_S
-        while self.command.ready not in self._said():
-            if target.poll():
-                return  # ended while it waited: by a signal
-            if self._process.poll() is not None or time.monotonic() > end:
-                raise self._refusal()
-            target.watch(guard, 0.005)
-
-    def _refusal(self) -> ProftoolError:
-        words = self._said().strip()
-        last = next((line.strip() for line in reversed(words.splitlines()) if line.strip()), "it said nothing")
-        name = Path(self.command.argv[0]).name
-        if "ermission denied" in words or "peration not permitted" in words:
-            return PermissionNeeded(
-                f"{name} may not read the target",
-                cause=last,
-                fix="allow tracing (`sysctl kernel.yama.ptrace_scope=0`, or CAP_SYS_PTRACE in a container)",
-            )
-        return BackendFailed(f"{name} could not attach to the target", cause=last, fix="`proftool doctor` says which backends work here")
-
-    def _said(self) -> str:
-        with open(self._chatter, "rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - _CHATTER_BYTES))
-            return file.read().decode(errors="replace")
-
-    def interrupt(self) -> None:
-        """Ask it to write what it has."""
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGINT)
-
-    def end(self) -> str:
-        """Wait for its end, asking ever more firmly; its chatter."""
-        for limit_s, number in ((_PROFILER_END_S / 4, signal.SIGINT), (_PROFILER_END_S, signal.SIGKILL)):
-            end = time.monotonic() + limit_s
-            while self._process.poll() is None and time.monotonic() < end:
-                time.sleep(0.005)
-            if self._process.returncode is None:
-                self._process.send_signal(number)
-        self._process.wait()
-        return self._said()
-
-    def kill(self) -> None:
-        """At once."""
-        if self._process.poll() is None:
-            self._process.kill()
-        self._process.wait()
 
 
 def _tracer_pid(inside: Inside | None) -> int | None:

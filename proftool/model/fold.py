@@ -1,7 +1,8 @@
 """Pruning that keeps every sum: the largest nodes stay, the rest of each parent becomes one child `(n others)`.
 
 A node's importance is its largest share of any metric's total. It never grows downwards, so the most important nodes are
-a tree by themselves. Ten million nodes take about 3 s: totals by level, one sort, no object per node.
+a tree by themselves. Ten million nodes with twenty million cells take about 6 s and 0.6 GB: totals by
+level, one sort, no object per node.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from proftool.model.align import align
 from proftool.model.builder import table, with_tables
+from proftool.model.keys import sort_order
 from proftool.model.profile import ROOT, Int32Array, Nodes, Profile
 from proftool.model.regroup import Mask, moved, nearest
 from proftool.model.transform import with_synthetic
@@ -61,7 +63,9 @@ def _largest(parent: Int32Array, share: NDArray[np.float32], allowed: Mask, max_
     """The most important nodes, as many as fit together with the `(n others)` that they make necessary."""
     n = len(parent)
     # Equal importance: the earlier row first, so that parents come before their children.
-    order = np.argsort(-share, kind="stable")
+    # The bits of floats that are not negative order as the floats do, and integers take the fast path of sort_order.
+    bits = share.view(np.int32)
+    order = sort_order((bits.max() - bits,))
     rank = np.empty(n + 1, np.int64)
     rank[order] = np.arange(n)
     rank[n] = -1  # above the roots, always there

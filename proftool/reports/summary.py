@@ -122,9 +122,8 @@ def _block(profile: Profile, metric: str, options: ReportOptions, room: int) -> 
         drawn = styled(bar(value, whole, 10), "blue", options.color)
         calls = f" {'' if row.calls is None else format(row.calls, ','):>10}" if has_calls else ""
         left = f"{people(value, unit):>9} {percent(value, whole):>7}"
-        lines.append(
-            f"{left} {drawn} {people(total, unit):>9}{calls}  {named(row.name, row.where, max(options.width - len(head) - 3, 16), options.color)}".rstrip()
-        )
+        right = named(row.name, row.where, max(options.width - len(head) - 3, 16), options.color)
+        lines.append(f"{left} {drawn} {people(total, unit):>9}{calls}  {right}".rstrip())
     return lines
 
 

@@ -1,4 +1,4 @@
-"""Which backend records which mode: what was asked for, else the setting, else the first that can here; an option nobody honours is refused.
+"""Which backend records which mode: the one asked for, else the setting, else the first that can here; what none honours is refused.
 
 A choice is data, so that the user can be told why. Nothing is started and no profiler is imported.
 """

@@ -13,6 +13,7 @@ import platform
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,17 @@ if TYPE_CHECKING:
     from proftool.store.runs import SqlRunStore
 
 RUNS_MAX = 1000
+_NEEDED_AFTER = (
+    "proftool.formats.native",
+    "proftool.model.check",
+    "proftool.model.merge",
+    "proftool.reports.summary",
+    "proftool.store.database",
+    "proftool.store.redact",
+    "proftool.store.rows",
+    "proftool.store.schema",
+)
+"""Modules that reading, storing and showing will import; loaded while the target runs."""
 
 Say = Callable[[str], None]
 
@@ -193,14 +205,8 @@ class _Circumstances:
         from proftool.launch import git
 
         self.git = git.describe(self._cwd)
-        import proftool.formats.native
-        import proftool.model.check
-        import proftool.model.merge
-        import proftool.reports.summary
-        import proftool.store.database
-        import proftool.store.redact
-        import proftool.store.rows
-        import proftool.store.schema  # noqa: F401
+        for name in _NEEDED_AFTER:
+            import_module(name)
 
 
 def machine() -> str:

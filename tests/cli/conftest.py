@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-
 from cli.command import Project
 
 

@@ -1,7 +1,6 @@
 """`proftool run` from the outside."""
 
 import pytest
-
 from cli.command import Project
 
 BUSY = """

@@ -216,6 +216,21 @@ def test_a_working_folder_that_cannot_be_written(trial: Trial, backend: str) -> 
     assert {path.name for path in trial.work.iterdir()} == before
 
 
+def test_a_full_disk_is_told(trial: Trial, backend: str, tmp_path: Path) -> None:
+    """Where there is no room for the recording, the target does not notice, and the loss is said with its reason."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)], capture_output=True).returncode:
+        pytest.skip("mounting a small disk needs root")
+    try:
+        (disk / "fill").write_bytes(bytes(44_000))
+        end = trial.start(backend, "subject.py", "children", "subprocess", folder=str(disk)).ended()
+        assert (end.status, end.out) == (0, b"subprocess 9\n")
+        assert end.names() or "full" in end.words(), end.words()
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
 # --- depth, threads, children ---------------------------------------------------------------------------------------------
 
 

@@ -14,7 +14,7 @@ def main() -> int:
 
     result, asked = Path(sys.argv[1]), json.loads(sys.argv[2])
     try:
-        with tempfile.TemporaryDirectory(dir=result.parent) as folder:
+        with tempfile.TemporaryDirectory(dir=asked.get("folder", result.parent)) as folder:
             told = record(asked, Path(folder))
     except ProftoolError as error:
         told = {"error": type(error).__name__, "text": str(error), "exit_status": error.exit_code}

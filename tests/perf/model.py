@@ -15,8 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
+from proftool.model import transform
 from proftool.model.builder import table
 from proftool.model.check import checked
+from proftool.model.fold import fold
 from proftool.model.merge import merge
 from proftool.model.profile import CALLS, WALL_TIME, Cells, Frames, Functions, Lanes, Nodes, Profile
 from proftool.model.tree import Tree, function_self, function_total, node_self
@@ -92,6 +94,19 @@ def operations(n_nodes: int) -> dict[str, Callable[[], Callable[[], object]]]:
         profile = large(n_nodes)
         return lambda: checked(profile)
 
+    def view(name: str) -> Callable[[], Callable[[], object]]:
+        def prepare() -> Callable[[], object]:
+            profile = large(n_nodes)
+            view: Callable[[Profile], Profile] = getattr(transform, name)
+            return lambda: view(profile)
+
+        return prepare
+
+    def folding() -> Callable[[], object]:
+        profile = large(n_nodes)
+        return lambda: fold(profile, max_nodes=50_000)
+
+    views = ("to_functions", "collapse_library", "by_module", "invert")
     return {
         "Tree.of": tree,
         "Tree.total": totals,
@@ -99,6 +114,8 @@ def operations(n_nodes: int) -> dict[str, Callable[[], Callable[[], object]]]:
         "merge, two of half that": merging,
         "merge, two of that each": merging_equal,
         "checked": checking,
+        "fold to 50,000": folding,
+        **{name: view(name) for name in views},
     }
 
 
@@ -111,12 +128,12 @@ def measure(n_nodes: int, name: str) -> None:
     operation = operations(n_nodes)[name]()
     Path("/proc/self/clear_refs").write_text("5")  # peak resident memory starts anew
     before = _resident_bytes()
-    started = time.perf_counter()
+    started, cpu_started = time.perf_counter(), time.process_time()
     operation()
-    elapsed = time.perf_counter() - started
+    elapsed, cpu = time.perf_counter() - started, time.process_time() - cpu_started
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     peak = int(status["VmHWM"].split()[0]) * 1024 - before
-    print(f"{name:26} {n_nodes:>10,} nodes {elapsed:8.3f} s {peak / 1e6:8.0f} MB", flush=True)
+    print(f"{name:26} {n_nodes:>10,} nodes {elapsed:8.3f} s ({cpu:.3f} s CPU) {peak / 1e6:8.0f} MB", flush=True)
 
 
 if __name__ == "__main__":
