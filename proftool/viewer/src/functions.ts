@@ -71,10 +71,20 @@ export function neighbours(p: Profile, view: View, f: number): { callers: Pair[]
     pair.value += value;
     into.set(key, pair);
   };
+  // A stack counts once for a caller and once for a callee, however often `f` recurs in it.
+  const below = new Int32Array(tree.parent.length).fill(-1);
   for (let i = 1; i < tree.parent.length; i++) {
-    const own = functionOf(i), above = functionOf(tree.parent[i]!);
-    if (own === f && above !== f) add(callers, above, total[i]!);
-    if (above === f && own !== f) add(callees, own, total[i]!);
+    const up = tree.parent[i]!, own = functionOf(i);
+    if (own === f && below[up] === -1) add(callers, functionOf(up), total[i]!);
+    // Innermost callee so far: -1 not below f, -2 in f itself.
+    below[i] = own === f ? -2 : below[up] === -2 ? own : below[up]!;
+    if (below[up] === -2 && own !== f) {
+      add(callees, own, total[i]!);
+      for (let r = up; r > 0; r = tree.parent[r]!) {
+        const above = tree.parent[r]!;
+        if (below[r]! >= 0 && below[above] === -2) { add(callees, below[r]!, -total[i]!); break; }
+      }
+    }
   }
   const sorted = (m: Map<number, Pair>): Pair[] => [...m.values()].sort((a, b) => b.value - a.value);
   return { callers: sorted(callers), callees: sorted(callees) };

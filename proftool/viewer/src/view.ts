@@ -1,7 +1,7 @@
 // What the user asked to see -> a tree with values: level, lane, focus, hidden functions, library frames, direction, waiting, range.
 import type { Order } from "./layout";
 import { functionName, type Metric, place as placeOf, type Profile } from "./profile";
-import { chart, invert, link, MERGE, plain, regroup, totals, type Tree } from "./tree";
+import { chart, invert, MERGE, plain, regroup, totals, type Tree } from "./tree";
 
 export type Level = "function" | "line" | "module";
 /** Everything that shapes the tree; colours, zoom and search do not. */
@@ -124,21 +124,6 @@ export function build(p: Profile, shape: Shape): View {
   }
   const sum = (v: Float64Array | null): Float64Array | null => v && totals(tree, v);
   return { shape, metric, tree, self, total: totals(tree, self), before: sum(before), after: sum(after), waiting: sum(waiting), calls, foldedWaiting, place };
-}
-
-/** Callers (turned over) of one function, weighed by its total. */
-export function callers(p: Profile, view: View, f: number): { tree: Tree; total: Float64Array } {
-  const { tree, total } = view, fn = p.frames.function, frame = p.nodes.frame, n = tree.parent.length;
-  const functionOf = (r: number): number => fn[frame[tree.node[r]!]!]!;
-  const inside = new Uint8Array(n), values = new Float64Array(n);
-  for (let i = 1; i < n; i++) {
-    const own = functionOf(i) === f, above = inside[tree.parent[i]!]!;
-    if (own && !above) values[i] = total[i]!;
-    inside[i] = own || above ? 1 : 0;
-  }
-  if (!values.some((v) => v > 0)) return { tree: link(Int32Array.of(-1), Int32Array.of(-1)), total: new Float64Array(1) };
-  const turned = invert(tree, functionOf, [values], 1 / 5000);
-  return { tree: turned.tree, total: totals(turned.tree, turned.self[0]!) };
 }
 
 export function rowFunction(p: Profile, tree: Tree, row: number): number {
