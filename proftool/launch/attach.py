@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -137,9 +137,8 @@ def _name(argv: tuple[str, ...]) -> str:
     return os.path.basename(argv[0]) if argv else ""
 
 
-def _wait(family: _Family, options: RecordOptions, begun: int, stop: threading.Event, profiler_has_ended: object) -> None:
+def _wait(family: _Family, options: RecordOptions, begun: int, stop: threading.Event, has_ended: Callable[[], bool]) -> None:
     """Until the time is up, `stop` is set, or the process or the profiler has ended."""
-    has_ended = profiler_has_ended if callable(profiler_has_ended) else lambda: False
     deadline = None if options.duration_ns is None else begun + options.duration_ns
     looked = begun
     while not (family.has_ended() or has_ended()):
@@ -173,5 +172,5 @@ def _interrupts(stop: threading.Event) -> Iterator[threading.Event]:
             signal.signal(number, action)
 
 
-def _before_exec(parent_pid: int):  # noqa: ANN202
+def _before_exec(parent_pid: int) -> Callable[[], None]:
     return lambda: die_with_parent(parent_pid)
