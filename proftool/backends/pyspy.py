@@ -41,7 +41,7 @@ from proftool.model.builder import ProfileBuilder
 from proftool.model.profile import CPU_TIME, SAMPLES, UNKNOWN, WAITING_TIME, WALL_TIME, Category, Identified, Kind, Profile, Status
 from proftool.units import NS_PER_S
 
-DEFAULT_RATE_HZ = 100.0
+DEFAULT_RATE_HZ = 200.0
 PART = "part.speedscope.json"
 _THREAD = re.compile(r'(?:Process (\d+) )?Thread (\d+|0x[0-9a-f]+) "(.*)"', re.DOTALL)
 _LABEL = re.compile(r'(?:process \d+:".*"|thread \(\d+\)(?:: .*)?)', re.DOTALL)
@@ -219,7 +219,7 @@ class _Reader:
         nominal = round(NS_PER_S / (recording.options.rate_hz or DEFAULT_RATE_HZ))
         counts = [self._n_kept(thread) for thread, pid, tid, _ in threads if pid == self.first_pid and tid == pid]
         n = max(counts, default=0)
-        if n < 10:
+        if n < 2:
             return nominal
         return max(round(recording.duration_ns / n), 1)
 

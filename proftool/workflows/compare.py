@@ -9,7 +9,7 @@ from proftool.contracts import Run, RunStore
 from proftool.model.compare import diff
 from proftool.model.diff import Diff
 from proftool.model.meta import Meta
-from proftool.store.names import resolve_side
+from proftool.store.names import Resolved, resolve_side
 from proftool.workflows.changed import with_changes
 from proftool.workflows.run_document import run_document
 
@@ -31,11 +31,27 @@ def compare(base: str, new: str, store: RunStore, cwd: Path, *, metric: str | No
         RunNotFound: a name that stands for nothing.
         NotComparable: the sides measure different things.
     """
-    sides = [resolve_side(name, store, cwd) for name in (base, new)]
+    found = [resolve_side(name, store, cwd) for name in (base, new)]
+    like = next((side[0].run for side in reversed(found) if len(side) == 1), found[1][0].run)
+    sides = [_alike(side, like) for side in found]
     # Oldest first, so that the last is the newest on either side.
     profiles = [[resolved.load(store) for resolved in reversed(side)] for side in sides]
     result = diff(profiles[0], profiles[1], metric=metric, names=(base, new), force=force)
     return Compared(diff=with_changes(result, cwd), base=sides[0][0].run, new=sides[1][0].run)
+
+
+def _alike(side: tuple[Resolved, ...], like: Run | None) -> tuple[Resolved, ...]:
+    """Of several runs those that measured the same program in the same way as `like`; the newest alone where none did."""
+    if len(side) == 1 or like is None:
+        return side
+    alike = tuple(
+        r
+        for r in side
+        if r.run is not None
+        and (r.run.modes, r.run.backends) == (like.modes, like.backends)
+        and (r.run.command is None or like.command is None or r.run.command == like.command)
+    )
+    return alike or side[:1]
 
 
 def side_document(run: Run | None, name: str, meta: Meta, n_runs: int) -> dict[str, object]:

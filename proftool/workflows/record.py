@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from proftool.contracts import Program, Recording, Run
 from proftool.errors import BackendFailed, ProftoolError, StoreError, UsageError
+from proftool.launch import speed
 from proftool.launch.interpreter import inspect
 from proftool.launch.replay import Replay
 from proftool.launch.start import launch
@@ -26,7 +27,7 @@ from proftool.settings import Settings
 from proftool.workflows.choose import Choice, Wishes, choose
 
 if TYPE_CHECKING:
-    from proftool.model.meta import Git
+    from proftool.model.meta import Git, Speed
     from proftool.model.profile import Profile
     from proftool.store.runs import SqlRunStore
 
@@ -147,12 +148,13 @@ def _pass(request: Request, choice: Choice, store: SqlRunStore, stdin: Replay) -
     folder = store.recordings_folder()
     try:
         command = choice.backend.command(request.program, choice.options, folder)
-        circumstances = _Circumstances(Path.cwd())
+        circumstances = _Circumstances(Path.cwd(), speed.start())
         with stdin.one() as fd:
             recording = launch(
                 request.program, command, choice.options, folder, stdin=fd, stdout=request.stdout, meanwhile=circumstances.gather
             )
         status = 0 if recording.exit_status is None else recording.exit_status
+        circumstances.finish()
         try:
             return _read(choice, recording, circumstances), status
         except ProftoolError as error:
@@ -176,7 +178,8 @@ def _fault(error: Exception) -> BackendFailed:
 
 def _read(choice: Choice, recording: Recording, circumstances: _Circumstances) -> Profile:
     profile = choice.backend.read(recording)
-    meta = replace(profile.meta, git=circumstances.git, host=socket.gethostname(), machine=machine())
+    passes = tuple(replace(one, speed=circumstances.speed) for one in profile.meta.passes)
+    meta = replace(profile.meta, passes=passes, git=circumstances.git, host=socket.gethostname(), machine=machine())
     return profile.with_meta(meta)
 
 
@@ -184,8 +187,10 @@ def _keep(passes: list[Profile], label: str | None, store: SqlRunStore, losses: 
     """Store the passes as one run; a store that cannot take it is a loss, and the profile is still there to be shown."""
     from proftool.model.check import checked
     from proftool.model.merge import lenses
+    from proftool.model.quality import judge
 
     profile = checked(passes[0] if len(passes) == 1 else lenses(passes))
+    profile = profile.with_meta(replace(profile.meta, quality=judge(profile, n_cores=os.cpu_count())))
     try:
         return Kept(profile=profile, run=store.add(profile, label=label))
     except StoreError as error:
@@ -196,9 +201,14 @@ def _keep(passes: list[Profile], label: str | None, store: SqlRunStore, losses: 
 class _Circumstances:
     """What is found out while the target runs: the state of the checkout; and the imports that the rest will need."""
 
-    def __init__(self, cwd: Path) -> None:
-        self._cwd = cwd
+    def __init__(self, cwd: Path, before: speed.Before) -> None:
+        self._cwd, self._before = cwd, before
         self.git: Git | None = None
+        self.speed: Speed | None = None
+
+    def finish(self) -> None:
+        """Called once, when the target has ended: how fast the machine was."""
+        self.speed = self._before.finish()
 
     def gather(self) -> None:
         """Called once, when the target's own code may run."""

@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from model.sides import by_name, counted, flagged, sampled
+from text_profile import profile_from_text
 
 from proftool.errors import NotComparable
 from proftool.model.compare import diff, over_dispersion
 from proftool.model.diff import VERDICTS, Verdict
 from proftool.model.profile import PEAK_BYTES, SAMPLES
 from proftool.model.tree import metric_total
-from text_profile import profile_from_text
 
 
 def sides(seed: int, n: int, **planted: object) -> tuple[list, list]:

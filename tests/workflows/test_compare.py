@@ -11,15 +11,16 @@ import numpy as np
 import pytest
 from model.sides import sampled
 from store.stores import store_in
+from text_profile import profile_from_text
 
 from proftool.contracts import ReportOptions
 from proftool.errors import NotComparable, RunNotFound
+from proftool.model.meta import Meta, Pass
 from proftool.model.profile import PEAK_BYTES
 from proftool.reports.diff import render_text
 from proftool.reports.diff_document import diff_document
 from proftool.reports.diff_markdown import render_markdown
 from proftool.workflows.compare import Compared, compare, side_document
-from text_profile import profile_from_text
 
 
 @pytest.fixture
@@ -52,6 +53,16 @@ def test_a_label_names_all_its_runs_as_a_side(project: Path) -> None:
     assert told["schema"] == "proftool.diff/1"
     assert told["base"]["label"] == "old"  # pyright: ignore[reportIndexIssue]
     json.dumps(told, allow_nan=False)
+
+
+def test_of_a_mixed_side_only_the_comparable_runs_are_taken(project: Path) -> None:
+    """A label that bears runs of time and of memory is compared in the kind of the other side."""
+    store = store_in(project)
+    bytes_ = Meta(passes=(Pass(mode="memory", backend="memray"),))
+    store.add(profile_from_text("main\n= 5", metric=PEAK_BYTES, meta=bytes_), label="old")
+    compared = compare("old", "new", store, project)
+    assert len(compared.diff.base.metas) == 5
+    assert compared.diff.metric.name == "wall_time"
 
 
 def test_texts_name_what_changed(project: Path) -> None:
@@ -96,6 +107,8 @@ def test_command_line_ends_as_promised(project: Path, words: tuple[str, ...], st
 def test_forms_of_a_written_diff(project: Path) -> None:
     """`-o` writes Markdown and JSON by the file's ending."""
     for name, start in (("d.md", "### proftool"), ("d.json", "{")):
-        done = subprocess.run([sys.executable, "-m", "proftool", "diff", "old", "new", "-o", name], cwd=project, capture_output=True, timeout=60)
+        done = subprocess.run(
+            [sys.executable, "-m", "proftool", "diff", "old", "new", "-o", name], cwd=project, capture_output=True, timeout=60
+        )
         assert done.returncode == 0, done.stderr
         assert (project / name).read_text().startswith(start)
