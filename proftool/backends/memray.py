@@ -89,7 +89,11 @@ class Memray:
                 fix="run proftool inside the container (`docker exec …`, `kubectl exec …`), or attach with `--backend py-spy`",
             )
         if known.uid not in (None, os.geteuid()) and os.geteuid():
-            return Unavailable(cause="it belongs to another user, who could not write the recording", fix="run proftool as that user or as root", exit_code=4)
+            return Unavailable(
+                cause="it belongs to another user, who could not write the recording",
+                fix="run proftool as that user or as root",
+                exit_code=4,
+            )
         return there
 
     def command(self, target: Target, options: RecordOptions, folder: Path) -> Inside:
@@ -140,7 +144,9 @@ class Memray:
                 notes.append("child processes were not recorded: memray attaches to one process")
         if n_read > 1:
             notes.append("peaks of several processes are a sum of peaks: they need not have been at the same moment")
-        features = tuple(name for name in ("children", "native") if getattr(recording.options, name))
+        features = tuple(
+            name for name in ("children", "native") if getattr(recording.options, name) and not (attached and name == "children")
+        )
         unseen = (
             ()
             if recording.options.native

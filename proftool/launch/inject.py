@@ -1,12 +1,13 @@
 """Bring an in-process recorder into a running process through gdb, and take it out again.
 
 memray's own means are used: `_inject.abi3.so` and `_attach.gdb` of its package make the target start a thread that runs a script read
-from a loopback port. The script starts the recorder (backends/inside/NAME.py, as at the start of a program) and then waits in that thread on
-a second connection; when proftool says so, or is gone, it stops the recorder and the thread ends. So gdb is needed only once, and a
-recording never outlives proftool.
+from a loopback port. The script starts the recorder (backends/inside/NAME.py, as at the start of a program) and then waits in that
+thread on a second connection; when proftool says so, or is gone, it stops the recorder and the thread ends. So gdb is needed only once,
+and a recording never outlives proftool.
 
-Rule: the target survives. gdb holds breakpoints in it until it comes to a safe place (its next allocation under the interpreter's lock); one that
-does not come there, because it sleeps, is left by asking gdb to end (SIGTERM: it takes its breakpoints out and detaches), never by killing it.
+Rule: the target survives. gdb holds breakpoints in it until it comes to a safe place (its next allocation under the interpreter's
+lock). One that does not come there, because it sleeps, is left by asking gdb to end (SIGTERM: it takes its breakpoints out and
+detaches), never by killing gdb.
 """
 
 from __future__ import annotations
@@ -230,7 +231,9 @@ def _leave(process: subprocess.Popen[bytes]) -> None:
 
 def _reason(said: str) -> str:
     if "ptrace: " in said or "Could not attach" in said:
-        return next((line.strip() for line in said.splitlines() if "ptrace: " in line or "Could not attach" in line), "gdb may not trace it")
+        return next(
+            (line.strip() for line in said.splitlines() if "ptrace: " in line or "Could not attach" in line), "gdb may not trace it"
+        )
     if "cannot open shared object file" in said:
         return "it cannot read memray's library (another user, or another file system)"
     if 'Process is Python 3.7+."' not in said:
@@ -241,7 +244,9 @@ def _reason(said: str) -> str:
 
 def _failed(pid: int, cause: str) -> BackendFailed:
     return BackendFailed(
-        f"memray could not be brought into process {pid}", cause=cause, fix=f"`proftool attach {pid} --check` says which backends can attach"
+        f"memray could not be brought into process {pid}",
+        cause=cause,
+        fix=f"`proftool attach {pid} --check` says which backends can attach",
     )
 
 
