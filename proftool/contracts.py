@@ -59,9 +59,13 @@ class Program:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Process:
-    """A running process."""
+    """A running process, and where it stands; None = not known."""
 
     pid: int
+    argv: tuple[str, ...] = ()
+    cwd: Path | None = None
+    root: Path = Path("/")
+    """Prefix of every path of its, where it lives in a file system of its own (`/proc/PID/root`)."""
 
 
 Target = Program | Process

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from proftool.contracts import Program, Recording
+from proftool.contracts import Process, Program, Recording
 from proftool.formats.identity import Identifier
 from proftool.model.builder import ProfileBuilder
 from proftool.model.meta import Meta, Pass
@@ -14,9 +14,10 @@ from proftool.model.profile import Category, Identified
 
 def identifier(recording: Recording) -> Identifier:
     """Resolves the recording's functions from the sources of the project that the target belongs to."""
-    cwd, target = Path.cwd(), recording.target
+    cwd, target = _cwd(recording), recording.target
     texts = {"<string>": target.code} if isinstance(target, Program) and target.code is not None else {}
-    return Identifier(project_root(recording, cwd), cwd=cwd, texts=texts)
+    root = target.root if isinstance(target, Process) else Path("/")
+    return Identifier(project_root(recording, cwd), cwd=cwd, root=root, texts=texts)
 
 
 def function(
@@ -46,7 +47,7 @@ def function(
 def project_root(recording: Recording, cwd: Path) -> Path:
     """The nearest folder with a `pyproject.toml` or `.git` around the working folder, or around the script if that lies elsewhere."""
     target = recording.target
-    root = _marked(cwd) or cwd
+    root = _marked(cwd, target.root if isinstance(target, Process) else Path("/")) or cwd
     if isinstance(target, Program) and target.script not in (None, "-"):
         script = (cwd / str(target.script)).resolve()
         if not script.is_relative_to(root) and not any(part in ("site-packages", "dist-packages", "bin") for part in script.parts):
@@ -54,8 +55,19 @@ def project_root(recording: Recording, cwd: Path) -> Path:
     return root
 
 
-def _marked(folder: Path) -> Path | None:
-    return next((place for place in (folder, *folder.parents) if (place / "pyproject.toml").is_file() or (place / ".git").exists()), None)
+def _marked(folder: Path, root: Path = Path("/")) -> Path | None:
+    """The nearest marked folder around this one, looked for below `root` and named as seen from there."""
+    for place in (folder, *folder.parents):
+        there = root / place.relative_to("/") if root != Path("/") else place
+        if (there / "pyproject.toml").is_file() or (there / ".git").exists():
+            return place
+    return None
+
+
+def _cwd(recording: Recording) -> Path:
+    """Where the target stood."""
+    target = recording.target
+    return target.cwd if isinstance(target, Process) and target.cwd is not None else Path.cwd()
 
 
 def meta(
@@ -95,10 +107,10 @@ def meta(
         complete=bool(recording.processes) and all(process.complete for process in recording.processes),
         attached=not isinstance(target, Program),
     )
-    cwd = Path.cwd()
+    cwd = _cwd(recording)
     return Meta(
         passes=(one,),
-        command=target.typed or None if isinstance(target, Program) else None,
+        command=(target.typed if isinstance(target, Program) else target.argv) or None,
         cwd=str(cwd),
         project_root=str(project_root(recording, cwd)),
         python=python,

@@ -16,7 +16,7 @@ from proftool.contracts import (
     Inside,
     Interpreter,
     Mode,
-    Program,
+    Process,
     Recording,
     RecordOptions,
     Target,
@@ -29,6 +29,8 @@ from proftool.model.profile import UNKNOWN, Profile
 RECORDER = Path(__file__).with_name("inside") / "memray.py"
 _BOOTSTRAP = ("/launch/_child.py", "/launch/_blind.py", "/inside/memray.py", "/hook/sitecustomize.py")
 """Files of proftool's own, whose frames do not show."""
+_INJECTED = ("_memray_attach_hook.py",)
+"""What memray calls the script that it was brought in with: all that was allocated below is the profiler's own."""
 
 
 class Memray:
@@ -36,7 +38,7 @@ class Memray:
 
     name = "memray"
     summary = "where the memory goes: peak, leaks and temporary allocations by stack, in every thread and child process"
-    capabilities = Capabilities(modes=frozenset({Mode.MEMORY}), native=True, children=True, threads=True, in_process=True)
+    capabilities = Capabilities(modes=frozenset({Mode.MEMORY}), native=True, children=True, threads=True, attach=True, in_process=True)
 
     def availability(self, interpreter: Interpreter | None = None) -> Available | Unavailable:
         """Is there a memray that the target's interpreter can load, its own or proftool's?"""
@@ -61,14 +63,41 @@ class Memray:
             fix=f"`{interpreter.executable} -m pip install memray`",
         )
 
+    def preflight(self, process: Process) -> Available | Unavailable:
+        """May gdb bring it into that process, and would it find itself at home there?"""
+        import os
+        import shutil
+
+        from proftool.launch import inject, preflight
+
+        known = preflight.facts(process.pid)
+        if (refusal := preflight.may_trace(known)) is not None:
+            return refusal
+        there = self.availability(known.interpreter)
+        if isinstance(there, Unavailable):
+            return there
+        if known.interpreter is None:
+            return Unavailable(cause="which Python it runs cannot be told", fix="attach with `--backend py-spy`")
+        if shutil.which("gdb") is None:
+            return Unavailable(cause="memray attaches through gdb, which is not installed", fix="`sudo apt install gdb`")
+        if inject.injector() is None:
+            return Unavailable(cause="this build of memray has no injector", fix="`pip install --upgrade memray`")
+        apart = {"mnt": "file system", "net": "network", "pid": "process numbers"}
+        if own := [apart[name] for name in apart if name in known.foreign]:
+            return Unavailable(
+                cause=f"it lives in a container with its own {' and '.join(own)}, where it cannot reach proftool",
+                fix="run proftool inside the container (`docker exec …`, `kubectl exec …`), or attach with `--backend py-spy`",
+            )
+        if known.uid not in (None, os.geteuid()) and os.geteuid():
+            return Unavailable(
+                cause="it belongs to another user, who could not write the recording",
+                fix="run proftool as that user or as root",
+                exit_code=4,
+            )
+        return there
+
     def command(self, target: Target, options: RecordOptions, folder: Path) -> Inside:
         """Loaded by the bootstrap; options that it cannot honour are refused."""
-        if not isinstance(target, Program):
-            raise BackendUnavailable(
-                "memray attaches through a debugger",
-                cause="it has to be called from inside the process",
-                fix="`proftool attach PID --backend memray`",
-            )
         if options.rate_hz is not None:
             raise BackendUnavailable(
                 "memray takes no rate",
@@ -84,6 +113,7 @@ class Memray:
         who = circumstances.identifier(recording)
         builder = ProfileBuilder(recordings.METRICS)
         notes: list[str] = []
+        attached = isinstance(recording.target, Process)
         n_read = 0
         for process in recording.processes:
             for path in process.parts:
@@ -93,11 +123,11 @@ class Memray:
                     ppid=UNKNOWN if process.ppid is None else process.ppid,
                     process_name=process.name,
                     thread_names=process.thread_names,
-                    main_tid=1,
+                    main_tid=UNKNOWN if attached else 1,
                     is_own=True,
                 )
                 try:
-                    recordings.add(builder, who, part, hidden=_BOOTSTRAP)
+                    recordings.add(builder, who, part, hidden=_BOOTSTRAP, dropped=_INJECTED)
                     n_read += 1
                 except CorruptProfile as problem:
                     notes.append(f"the part of process {process.pid} cannot be read: {problem.cause}")
@@ -108,9 +138,15 @@ class Memray:
                 cause=first[0] if first else "no process left a recording",
                 fix="run the program without proftool and see whether it works",
             )
+        if attached:
+            notes.append("what was allocated before the attach is not seen; leaked is what was allocated since and still lived at the end")
+            if recording.options.children:
+                notes.append("child processes were not recorded: memray attaches to one process")
         if n_read > 1:
             notes.append("peaks of several processes are a sum of peaks: they need not have been at the same moment")
-        features = tuple(name for name in ("children", "native") if getattr(recording.options, name))
+        features = tuple(
+            name for name in ("children", "native") if getattr(recording.options, name) and not (attached and name == "children")
+        )
         unseen = (
             ()
             if recording.options.native

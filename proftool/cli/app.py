@@ -19,6 +19,9 @@ from proftool.errors import ProftoolError, UsageError
 
 VERBS: tuple[tuple[str, str], ...] = (
     ("run", "proftool.cli.run:run"),
+    ("attach", "proftool.cli.attach:attach"),
+    ("dump", "proftool.cli.dump:dump"),
+    ("top", "proftool.cli.top:top"),
     ("list", "proftool.cli.list:list_"),
     ("show", "proftool.cli.show:show"),
     ("open", "proftool.cli.open:open_"),

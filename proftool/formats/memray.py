@@ -9,7 +9,7 @@ Source: memray's `FileReader` and the format's magic (`memray`, then a version b
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -106,11 +106,14 @@ class Memray:
         return builder.build(Meta(passes=(one,), command=command, python=python, source=self.name))
 
 
-def add(builder: ProfileBuilder, who: Identifier, part: Part, hidden: Iterable[str] = ()) -> tuple[int, int, tuple[str, ...], str]:
+def add(
+    builder: ProfileBuilder, who: Identifier, part: Part, hidden: Iterable[str] = (), dropped: Iterable[str] = ()
+) -> tuple[int, int, tuple[str, ...], str]:
     """
     Add the allocations of one file to a builder with `METRICS`.
 
-    `hidden` are endings of files whose frames do not show: what they called hangs below their callers.
+    `hidden` are endings of files whose frames do not show: what they called hangs below their callers. `dropped` are endings of files
+    below whose frames nothing is the program's, so that it is left out altogether.
 
     Returns:
         started_ns since the epoch, duration_ns, the command line, the Python version.
@@ -123,7 +126,7 @@ def add(builder: ProfileBuilder, who: Identifier, part: Part, hidden: Iterable[s
     try:
         reader = FileReader(str(part.path))
         try:
-            return _Part(builder, who, part, tuple(hidden)).read(reader)
+            return _Part(builder, who, part, tuple(hidden), tuple(dropped)).read(reader)
         finally:
             reader.close()
     except (OSError, RuntimeError, ValueError, EOFError) as problem:
@@ -135,8 +138,8 @@ def add(builder: ProfileBuilder, who: Identifier, part: Part, hidden: Iterable[s
 
 
 class _Part:
-    def __init__(self, builder: ProfileBuilder, who: Identifier, part: Part, hidden: tuple[str, ...]) -> None:
-        self.builder, self.who, self.part, self.hidden = builder, who, part, hidden
+    def __init__(self, builder: ProfileBuilder, who: Identifier, part: Part, hidden: tuple[str, ...], dropped: tuple[str, ...]) -> None:
+        self.builder, self.who, self.part, self.hidden, self.dropped = builder, who, part, hidden, dropped
         self.lanes: dict[int, int] = {}
         self.nodes: dict[tuple[int, ...] | int, int] = {}
         self.frames: dict[Site, int | None] = {}
@@ -177,7 +180,10 @@ class _Part:
             self.add(samples[key], {_ALLOCATED: size, _COUNT: count})
 
     def add(self, record: Record, values: Mapping[int, int]) -> None:
-        node = self.node(record)
+        sites = record.stack_trace(max_stacks=_DEEPEST) if self.part.is_own else record.stack_trace()
+        if self.dropped and any(site[1].endswith(self.dropped) for site in sites):
+            return
+        node = self.node(sites)
         lane = self.lane(record)
         for metric, value in values.items():
             self.builder.add(node, lane, metric, value)
@@ -197,8 +203,7 @@ class _Part:
             )
         return row
 
-    def node(self, record: Record) -> int:
-        sites = record.stack_trace(max_stacks=_DEEPEST) if self.part.is_own else record.stack_trace()
+    def node(self, sites: Sequence[Site]) -> int:
         rows = tuple(row for site in reversed(sites) if (row := self.frame(site)) is not None)
         found = self.nodes.get(rows)
         if found is None:

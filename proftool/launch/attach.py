@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -35,16 +35,19 @@ def attach(process: Process, command: Command, options: RecordOptions, folder: P
     known = preflight.facts(process.pid)
     family = _Family(process.pid, children=options.children)
     stop = stop or threading.Event()
-    with _interrupts(stop) as interrupted:
+    with interrupts(stop) as interrupted:
         begun_cpu_ns = family.cpu_ns()
+        names: Mapping[int, str] = {}
+        notes: tuple[str, ...] = ()
+        part: Path | None = None
+        chatter, complete = "", True
         if isinstance(command, Inside):
             injected = Injected(process.pid, command, folder)
             started_ns, begun = time.time_ns(), time.monotonic_ns()
             _wait(family, options, begun, stop, injected.has_ended)
             duration_ns = time.monotonic_ns() - begun
             told = injected.end()
-            names, notes, part = told.thread_names, told.notes, told.part
-            chatter, complete = "", told.complete
+            names, notes, part, complete = told.thread_names, told.notes, told.part, told.complete
         else:
             profiler = ExternalProfiler(command, process.pid, folder, _before_exec(os.getpid()))
             watch = clocks.ThreadClocks(process.pid, folder, children=options.children)
@@ -61,7 +64,6 @@ def attach(process: Process, command: Command, options: RecordOptions, folder: P
                 watch.stop()
             profiler.interrupt()
             chatter = profiler.end()
-            names, notes, part, complete = {}, (), None, True
         cpu_ns = family.cpu_ns()
     records = family.records()
     first = ProcessRecord(
@@ -137,9 +139,8 @@ def _name(argv: tuple[str, ...]) -> str:
     return os.path.basename(argv[0]) if argv else ""
 
 
-def _wait(family: _Family, options: RecordOptions, begun: int, stop: threading.Event, profiler_has_ended: object) -> None:
+def _wait(family: _Family, options: RecordOptions, begun: int, stop: threading.Event, has_ended: Callable[[], bool]) -> None:
     """Until the time is up, `stop` is set, or the process or the profiler has ended."""
-    has_ended = profiler_has_ended if callable(profiler_has_ended) else lambda: False
     deadline = None if options.duration_ns is None else begun + options.duration_ns
     looked = begun
     while not (family.has_ended() or has_ended()):
@@ -154,7 +155,7 @@ def _wait(family: _Family, options: RecordOptions, begun: int, stop: threading.E
 
 
 @contextmanager
-def _interrupts(stop: threading.Event) -> Iterator[threading.Event]:
+def interrupts(stop: threading.Event) -> Generator[threading.Event]:
     """Let Ctrl-C, SIGTERM and SIGHUP set `stop`; a second one while what was recorded is written changes nothing."""
     seen = threading.Event()
     if threading.current_thread() is not threading.main_thread():
@@ -173,5 +174,5 @@ def _interrupts(stop: threading.Event) -> Iterator[threading.Event]:
             signal.signal(number, action)
 
 
-def _before_exec(parent_pid: int):  # noqa: ANN202
+def _before_exec(parent_pid: int) -> Callable[[], None]:
     return lambda: die_with_parent(parent_pid)

@@ -96,7 +96,8 @@ def family(pid: int) -> list[int]:
             except (OSError, IndexError, ValueError):
                 continue
             parents.setdefault(parent, []).append(int(name))
-    found, waiting = [], [pid]
+    found: list[int] = []
+    waiting = [pid]
     while waiting:
         one = waiting.pop()
         found.append(one)

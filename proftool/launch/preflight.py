@@ -54,10 +54,14 @@ def facts(pid: int) -> Facts:
     if status is None:
         raise TargetError(f"no process {pid}", cause="it has ended, or never was", fix=_whereabouts(pid))
     if status.get("State", "").startswith(("Z", "X")):
-        raise TargetError(f"process {pid} has ended", cause="only its exit status is left, its parent has not fetched it", fix="name a running one")
+        raise TargetError(
+            f"process {pid} has ended", cause="only its exit status is left, its parent has not fetched it", fix="name a running one"
+        )
     argv = _argv(pid)
     if not argv and "VmSize" not in status:
-        raise TargetError(f"process {pid} is no program", cause="it is a thread of the kernel", fix="name a Python process: `pgrep -a python`")
+        raise TargetError(
+            f"process {pid} is no program", cause="it is a thread of the kernel", fix="name a Python process: `pgrep -a python`"
+        )
     executable, maps = _link(pid, "exe"), _maps(pid)
     foreign = frozenset(name for name in _NAMESPACES if _is_foreign(pid, name))
     may_read = _may_read(pid)
@@ -275,7 +279,7 @@ def _whereabouts(pid: int) -> str:
     """A process that is called `pid` inside a PID namespace of its own, if there is one."""
     for name in os.listdir("/proc") if os.path.isdir("/proc") else ():
         if name.isdigit():
-            inside = next((line.split()[1:] for line in read(int(name), "status").splitlines() if line.startswith("NSpid")), [])
+            inside = (_status(int(name)) or {}).get("NSpid", "").split()
             if len(inside) > 1 and inside[-1] == str(pid):
                 return f"a container calls process {name} so; from here it is `proftool attach {name}`"
     return "`pgrep -a python` lists the Python processes"

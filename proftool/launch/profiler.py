@@ -83,7 +83,9 @@ class ExternalProfiler:
 
     def _refusal(self) -> ProftoolError:
         words = self._said().strip()
-        last = next((line.strip() for line in reversed(words.splitlines()) if line.strip() and "RUST_BACKTRACE" not in line), "it said nothing")
+        last = next(
+            (line.strip() for line in reversed(words.splitlines()) if line.strip() and "RUST_BACKTRACE" not in line), "it said nothing"
+        )
         name = Path(self.command.argv[0]).name
         if "ermission denied" in words or "peration not permitted" in words:
             return PermissionNeeded(

@@ -37,13 +37,13 @@ _SI_KERNEL = 0x80
 _PR_SET_PDEATHSIG = 1
 
 
-def die_with_parent(parent_pid: int) -> None:
-    """Between fork and exec: have the kernel kill this process when proftool dies. Linux; elsewhere nothing."""
+def die_with_parent(parent_pid: int, number: int = signal.SIGKILL) -> None:
+    """Between fork and exec: have the kernel send this process a signal when proftool dies. Linux; elsewhere nothing."""
     prctl = getattr(_LIBC, "prctl", None)
     if prctl is not None:
-        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
         if os.getppid() != parent_pid:  # it died before the line above
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), number)
 
 
 class Witness:

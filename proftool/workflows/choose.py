@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from proftool import registry
-from proftool.contracts import Available, Backend, Clock, Interpreter, Mode, RecordOptions
+from proftool.contracts import AttachingBackend, Available, Backend, Clock, Interpreter, Mode, Process, RecordOptions, Unavailable
 from proftool.errors import BackendUnavailable, PermissionNeeded, UsageError
 from proftool.settings import Settings
 
@@ -39,8 +39,11 @@ class Choice:
     reason: str | None = None
 
 
-def choose(wishes: Wishes, settings: Settings, interpreter: Interpreter | None) -> tuple[Choice, ...]:
-    """One choice a mode, in the order asked for; UsageError, BackendUnavailable or PermissionNeeded where there is none."""
+def choose(wishes: Wishes, settings: Settings, place: Interpreter | Process | None) -> tuple[Choice, ...]:
+    """One choice a mode, in the order asked for; UsageError, BackendUnavailable or PermissionNeeded where there is none.
+
+    `place` is what will run the target, or the running process to attach to.
+    """
     clock = _clock(wishes.clock)
     asked = [registry.backend(name) for name in wishes.backends]
     modes = _modes(wishes.modes, asked)
@@ -55,9 +58,7 @@ def choose(wishes: Wishes, settings: Settings, interpreter: Interpreter | None) 
                 cause="a mode is one pass of the target under one backend",
                 fix="name one, or make two runs and `proftool diff` them",
             )
-        choices.append(
-            _given(named[0], options, wishes, settings, interpreter) if named else _chosen(mode, options, wishes, settings, interpreter)
-        )
+        choices.append(_given(named[0], options, wishes, settings, place) if named else _chosen(mode, options, wishes, settings, place))
     return tuple(choices)
 
 
@@ -106,20 +107,23 @@ def _near(word: str, known: Iterable[str]) -> str:
     return (f"did you mean `{near[0]}`? " if near else "") + f"known are: {', '.join(known)}"
 
 
-def _given(backend: Backend, options: RecordOptions, wishes: Wishes, settings: Settings, interpreter: Interpreter | None) -> Choice:
-    refusal = _refusal(backend, options, wishes)
+def _given(backend: Backend, options: RecordOptions, wishes: Wishes, settings: Settings, place: Interpreter | Process | None) -> Choice:
+    refusal = _refusal(backend, options, wishes, place)
     if refusal is not None:
-        raise UsageError(refusal, cause=f"{backend.name}: {backend.summary}", fix=_who_can(options, wishes))
-    there = backend.availability(interpreter)
+        raise UsageError(refusal, cause=f"{backend.name}: {backend.summary}", fix=_who_can(options, wishes, place))
+    there = _there(backend, place)
     if not isinstance(there, Available):
         kind = PermissionNeeded if there.exit_code == PermissionNeeded.exit_code else BackendUnavailable
-        raise kind(f"{backend.name} cannot record here", cause=there.cause, fix=there.fix)
+        what = f"attach to process {place.pid}" if isinstance(place, Process) else "record here"
+        raise kind(f"{backend.name} cannot {what}", cause=there.cause, fix=there.fix)
     return Choice(backend=backend, options=_suited(backend, options, wishes, settings), version=there.version)
 
 
-def _chosen(mode: Mode, options: RecordOptions, wishes: Wishes, settings: Settings, interpreter: Interpreter | None) -> Choice:
+def _chosen(mode: Mode, options: RecordOptions, wishes: Wishes, settings: Settings, place: Interpreter | Process | None) -> Choice:
     """The setting's backend, else the first that is able and available; those passed over are named in the reason."""
     wanted = {Mode.SAMPLE: settings.sample_backend, Mode.TRACE: settings.trace_backend, Mode.MEMORY: settings.memory_backend}[mode]
+    if wanted and isinstance(place, Process) and not registry.backend(wanted).capabilities.attach:
+        wanted = None  # it is meant for programs that proftool starts
     names = [wanted] if wanted else registry.names("backend")
     passed: list[str] = []
     cause, fix, kind = "no backend records that mode", "`proftool doctor` lists the backends", BackendUnavailable
@@ -133,26 +137,31 @@ def _chosen(mode: Mode, options: RecordOptions, wishes: Wishes, settings: Settin
                     fix="change the setting",
                 )
             continue
-        refusal = _refusal(backend, options, wishes)
-        there = backend.availability(interpreter)
+        refusal = _refusal(backend, options, wishes, place)
+        there = _there(backend, place)
         if refusal is None and isinstance(there, Available):
-            reason = f"{name} instead of {'; '.join(passed)}" if passed else None
+            told = passed if not isinstance(place, Process) else [text for text in passed if "cannot attach" not in text]
+            reason = f"{name} instead of {'; '.join(told)}" if told else None
             return Choice(backend=backend, options=_suited(backend, options, wishes, settings), version=there.version, reason=reason)
         if refusal is not None:
             passed.append(f"{name} ({refusal})")
-            cause, fix, kind = refusal, _who_can(options, wishes), UsageError
+            if kind is not PermissionNeeded:  # that one could do it, and is the better advice
+                cause, fix, kind = refusal, _who_can(options, wishes, place), UsageError
         elif not isinstance(there, Available):
             passed.append(f"{name} ({there.cause})")
             cause, fix = there.cause, there.fix
             kind = PermissionNeeded if there.exit_code == PermissionNeeded.exit_code else BackendUnavailable
     if kind is UsageError:
         raise UsageError(f"no backend does that in the mode `{mode}`", cause="; ".join(passed), fix=fix)
-    raise kind(f"no backend records the mode `{mode}` here", cause=cause, fix=fix)
+    what = f"process {place.pid} cannot be attached to" if isinstance(place, Process) else f"no backend records the mode `{mode}` here"
+    raise kind(what, cause=cause, fix=fix)
 
 
-def _refusal(backend: Backend, options: RecordOptions, wishes: Wishes) -> str | None:
+def _refusal(backend: Backend, options: RecordOptions, wishes: Wishes, place: Interpreter | Process | None) -> str | None:
     """What that backend cannot honour of what was asked for; None where it can do it all."""
     able, name = backend.capabilities, backend.name
+    if isinstance(place, Process) and not able.attach:
+        return f"{name} cannot attach to a running process"
     if options.clock not in able.clocks and wishes.clock is not None:
         return f"{name} has no {options.clock} clock"
     if options.rate_hz is not None and not able.rate:
@@ -164,13 +173,21 @@ def _refusal(backend: Backend, options: RecordOptions, wishes: Wishes) -> str | 
     return None
 
 
-def _who_can(options: RecordOptions, wishes: Wishes) -> str:
+def _who_can(options: RecordOptions, wishes: Wishes, place: Interpreter | Process | None) -> str:
     able = [
         backend.name
         for backend in map(registry.backend, registry.names("backend"))
-        if options.mode in backend.capabilities.modes and _refusal(backend, options, wishes) is None
+        if options.mode in backend.capabilities.modes and _refusal(backend, options, wishes, place) is None
     ]
     return f"`--backend {able[0]}`" if able else "leave the option out"
+
+
+def _there(backend: Backend, place: Interpreter | Process | None) -> Available | Unavailable:
+    """Can it record there?"""
+    if isinstance(place, Process):
+        able = isinstance(backend, AttachingBackend)
+        return backend.preflight(place) if able else Unavailable(cause="it cannot attach to a running process", fix="`--backend py-spy`")
+    return backend.availability(place)
 
 
 def _suited(backend: Backend, options: RecordOptions, wishes: Wishes, settings: Settings) -> RecordOptions:

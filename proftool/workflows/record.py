@@ -128,11 +128,11 @@ def record(request: Request, store: SqlRunStore, settings: Settings, say: Say = 
                     passes.append(profile)
             if passes:
                 try:
-                    kept.append(_keep(passes, request.label, store, losses))
+                    kept.append(keep(passes, request.label, store, losses))
                 except ProftoolError as error:
                     losses.append(error)
                 except Exception as error:
-                    losses.append(_fault(error))
+                    losses.append(fault(error))
     answer = next((status for status in statuses if status), 0)
     return Recorded(kept=tuple(kept), target_status=answer, losses=tuple(losses))
 
@@ -148,7 +148,7 @@ def _pass(request: Request, choice: Choice, store: SqlRunStore, stdin: Replay) -
     folder = store.recordings_folder()
     try:
         command = choice.backend.command(request.program, choice.options, folder)
-        circumstances = _Circumstances(Path.cwd(), speed.start())
+        circumstances = Circumstances(Path.cwd(), speed.start())
         with stdin.one() as fd:
             recording = launch(
                 request.program, command, choice.options, folder, stdin=fd, stdout=request.stdout, meanwhile=circumstances.gather
@@ -156,17 +156,17 @@ def _pass(request: Request, choice: Choice, store: SqlRunStore, stdin: Replay) -
         status = 0 if recording.exit_status is None else recording.exit_status
         circumstances.finish()
         try:
-            return _read(choice, recording, circumstances), status
+            return read(choice, recording, circumstances), status
         except ProftoolError as error:
             return error, status
         except Exception as error:
             # A fault of proftool's own must not hide what the target answered.
-            return _fault(error), status
+            return fault(error), status
     finally:
         store.discard_recording(folder)
 
 
-def _fault(error: Exception) -> BackendFailed:
+def fault(error: Exception) -> BackendFailed:
     fault = BackendFailed(
         "what was recorded could not be read",
         cause=f"{type(error).__name__}: {error}",
@@ -176,14 +176,14 @@ def _fault(error: Exception) -> BackendFailed:
     return fault
 
 
-def _read(choice: Choice, recording: Recording, circumstances: _Circumstances) -> Profile:
+def read(choice: Choice, recording: Recording, circumstances: Circumstances) -> Profile:
     profile = choice.backend.read(recording)
     passes = tuple(replace(one, speed=circumstances.speed) for one in profile.meta.passes)
     meta = replace(profile.meta, passes=passes, git=circumstances.git, host=socket.gethostname(), machine=machine())
     return profile.with_meta(meta)
 
 
-def _keep(passes: list[Profile], label: str | None, store: SqlRunStore, losses: list[ProftoolError]) -> Kept:
+def keep(passes: list[Profile], label: str | None, store: SqlRunStore, losses: list[ProftoolError]) -> Kept:
     """Store the passes as one run; a store that cannot take it is a loss, and the profile is still there to be shown."""
     from proftool.model.check import checked
     from proftool.model.merge import lenses
@@ -198,7 +198,7 @@ def _keep(passes: list[Profile], label: str | None, store: SqlRunStore, losses: 
         return Kept(profile=profile, run=None)
 
 
-class _Circumstances:
+class Circumstances:
     """What is found out while the target runs: the state of the checkout; and the imports that the rest will need."""
 
     def __init__(self, cwd: Path, before: speed.Before) -> None:
