@@ -42,7 +42,7 @@ _INVERSE = pow(_MULTIPLIER, -1, 1 << 64)
 _NEWLINE, _SEMICOLON, _SPACE, _RETURN, _ZERO = b"\n; \r0"
 _PLACED = re.compile(r"(.*) \((.+):(\d{1,9})\)", re.DOTALL)
 _BINARY = re.compile(rb"[\0-\x08\x0e-\x1f]")
-_STACK = re.compile(rb"[^\0]*[^\0\s;][^\0]* \d+\r?")
+_STACK = re.compile(rb"(?:[^\0]*[^\0\s;][^\0]*)? \d+\r?")
 
 UInt64Array = NDArray[np.uint64]
 
@@ -187,7 +187,8 @@ def _counts(data: NDArray[np.uint8], starts: Int64Array, ends: Int64Array) -> tu
     for digit in range(17):
         byte = data[np.maximum(at[active], 0)].astype(np.int64)
         inside = at[active] > starts[active]
-        done = inside & (byte == _SPACE) & (digit > 0)
+        # A line may begin with the space: py-spy writes a thread without Python frames as an empty stack.
+        done = (at[active] >= starts[active]) & (byte == _SPACE) & (digit > 0)
         stops[active[done]] = at[active[done]]
         goes_on = inside & (byte >= _ZERO) & (byte <= _ZERO + 9) & (digit < 16)
         active, byte = active[goes_on], byte[goes_on]
@@ -282,7 +283,7 @@ def _profile(stacks: _Stacks, path: Path) -> Profile:
             bare = name.rpartition(".")[2]
             function = identifier.function(builder, file=file, line=line, name=bare or name, qualname=name)
         else:
-            function, line = builder.function(name, name=name), 0
+            function, line = builder.function(name or "(unnamed)", name=name or "(unnamed)"), 0
         frame_rows[number] = builder.frame(function, line)
     base = builder.build(Meta(passes=(Pass(mode="sample", backend="collapsed", samples=total),), source="collapsed"))
     parent, frame, leaf = _tree(stacks, frame_rows, path)

@@ -154,7 +154,9 @@ def _written(profile: Profile) -> bytes:
     metric = next((at for at, m in enumerate(profile.metrics) if m.name in ("wall_time", "cpu_time")), None)
     if metric is None:
         raise ReportError(
-            "a pyinstrument session holds times", cause="this run measured none", fix="export `collapsed` or `speedscope`, which hold any number"
+            "a pyinstrument session holds times",
+            cause="this run measured none",
+            fix="export `collapsed` or `speedscope`, which hold any number",
         )
     s, f = profile.strings, profile.functions
     texts = [
