@@ -21,9 +21,9 @@ export function endOf(p: Profile): number {
   return end;
 }
 
-/** Time spent per bucket that was not waiting, over all lanes or one. */
-export function rates(p: Profile, buckets: number, lane: number): Series {
-  const end = endOf(p), values = new Float64Array(buckets), s = p.samples;
+/** Time spent per bucket that was not waiting, over all lanes or one; at most `most` buckets, none so short that it falls between two samples. */
+export function rates(p: Profile, most: number, lane: number): Series {
+  const end = endOf(p), moments = new Set(p.samples.time_ns).size, buckets = Math.max(1, Math.min(most, Math.ceil(moments / 3))), values = new Float64Array(buckets), s = p.samples;
   for (let k = 0; k < s.node.length; k++) if ((lane < 0 || s.lane[k] === lane) && !(s.status[k]! & 1)) values[Math.min(buckets - 1, Math.floor((s.time_ns[k]! / (end || 1)) * buckets))]! += s.weight[k]!;
   return { title: "time not waiting", values, most: highest(values), end, unit: "ns", per: ` in ${Math.round(end / buckets / 1e5) / 10} ms` };
 }
