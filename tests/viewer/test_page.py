@@ -5,12 +5,12 @@ from __future__ import annotations
 from urllib.parse import unquote
 
 from playwright.sync_api import Page, expect
+from viewer.conftest import HOSTILE, MS, Opener, a_run, hostile, rendered
 
 from proftool.model.builder import ProfileBuilder
 from proftool.model.meta import Meta
 from proftool.model.profile import WALL_TIME, Profile
 from proftool.viewer import schema
-from viewer.conftest import HOSTILE, MS, Opener, a_run, hostile, rendered
 
 
 def at(page: Page, level: int, share: float) -> None:
