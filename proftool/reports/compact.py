@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,7 +57,7 @@ def compact(profile: Profile) -> Profile:
     for name, columns in _TEXTS.items():
         old = tables[name].columns()
         tables[name] = table(kinds[name], old | {column: strings.place[old[column]] for column in columns})
-    return with_tables(profile, tables, strings=tuple(profile.strings[index] for index in strings.kept.tolist()))
+    return with_tables(profile, tables, strings=tuple(profile.strings[index] for index in cast(list[int], strings.kept.tolist())))
 
 
 def _used(n: int, *columns: NDArray[np.integer]) -> NDArray[np.bool_]:
