@@ -45,7 +45,9 @@ def open_page(browser: Browser, tmp_path: Path) -> Iterator[Opener]:
         context = browser.new_context(**{"offline": True, "viewport": {"width": 1200, "height": 760}} | options)  # type: ignore[arg-type]
         contexts.append(context)
         own = file.as_uri()
-        context.on("request", lambda r: None if r.url.split("#")[0] == own or r.url.startswith(("data:", "blob:")) else faults.append(r.url))
+        context.on(
+            "request", lambda r: None if r.url.split("#")[0] == own or r.url.startswith(("data:", "blob:")) else faults.append(r.url)
+        )
         page = context.new_page()
         page.on("console", lambda m: faults.append(m.text) if m.type in ("error", "warning") else None)
         page.on("pageerror", lambda e: faults.append(str(e)))
@@ -62,9 +64,26 @@ def open_page(browser: Browser, tmp_path: Path) -> Iterator[Opener]:
 def a_run(metrics: tuple[Metric, ...] = (WALL_TIME, WAITING_TIME, CALLS)) -> Profile:
     """A small sampled run: `main` calls `work` (twice as `helper` of a library) and sleeps; two lanes, a timeline."""
     quality = Quality(verdict="good", reasons=("400 samples",))
-    passes = (Pass(mode="sample", backend="py-spy", backend_version="0.4.1", clock="wall", rate_asked_hz=100.0, rate_achieved_hz=98.5, samples=400,
-                   missed=3, duration_ns=4_000 * MS, exit_status=0, unseen=("native frames are not shown",)),)  # fmt: skip
-    meta = Meta(passes=passes, command=("shop.py", "--all"), python="CPython 3.11.7", quality=quality, sources=(("shop.py", "def main():\n    work()\n    sleep()\n"),))
+    recorded = Pass(
+        mode="sample",
+        backend="py-spy",
+        backend_version="0.4.1",
+        clock="wall",
+        rate_asked_hz=100.0,
+        rate_achieved_hz=98.5,
+        samples=400,
+        missed=3,
+        duration_ns=4_000 * MS,
+        exit_status=0,
+        unseen=("native frames are not shown",),
+    )
+    meta = Meta(
+        passes=(recorded,),
+        command=("shop.py", "--all"),
+        python="CPython 3.11.7",
+        quality=quality,
+        sources=(("shop.py", "def main():\n    work()\n    sleep()\n"),),
+    )
     b = ProfileBuilder(metrics, meta)
     project = {"module": "shop", "file": "shop.py", "category": Category.PROJECT}
     main = b.frame(b.function("main", first_line=1, **project), 2)
@@ -72,7 +91,10 @@ def a_run(metrics: tuple[Metric, ...] = (WALL_TIME, WAITING_TIME, CALLS)) -> Pro
     again = b.frame(b.function("work", first_line=5, **project), 7)
     helper = b.frame(b.function("helper", module="lib.tools", file="lib/tools.py", first_line=9), 10)
     sleep = b.frame(b.function("sleep", module="time", category=Category.STDLIB))
-    lanes = [b.lane(pid=7, tid=7, process_name="shop", thread_name="MainThread", is_main=True), b.lane(pid=7, tid=8, process_name="shop", thread_name="sorter")]
+    lanes = [
+        b.lane(pid=7, tid=7, process_name="shop", thread_name="MainThread", is_main=True),
+        b.lane(pid=7, tid=8, process_name="shop", thread_name="sorter"),
+    ]
     root = b.node(-1, main)
     leaves = [b.stack([work, helper], root), b.stack([again], root), b.stack([sleep], root), b.stack([work, helper])]
     for k in range(400):

@@ -5,12 +5,12 @@ from __future__ import annotations
 from urllib.parse import unquote
 
 from playwright.sync_api import Page, expect
+from viewer.conftest import HOSTILE, MS, Opener, a_run, hostile, rendered
 
 from proftool.model.builder import ProfileBuilder
 from proftool.model.meta import Meta
 from proftool.model.profile import WALL_TIME, Profile
 from proftool.viewer import schema
-from viewer.conftest import HOSTILE, MS, Opener, a_run, hostile, rendered
 
 
 def at(page: Page, level: int, share: float) -> None:
@@ -193,3 +193,11 @@ def test_fragment_is_readable(open_page: Opener) -> None:
     page = open_page(rendered(a_run()), "q=work+shop")
     expect(page.locator(".found")).to_contain_text("1 match")
     assert unquote(page.evaluate("location.hash")) == "#q=work+shop"
+
+
+def test_lanes_stand_side_by_side(open_page: Opener) -> None:
+    """One bar a thread, named, with its own tree below."""
+    page = open_page(rendered(a_run()), "lane=-2")
+    at(page, 1, 0.1)
+    assert crumb(page) == "shop · MainThread"
+    assert "2.00 s" in page.locator(".crumbs").inner_text()

@@ -4,7 +4,7 @@ import { functionValues, neighbours } from "../src/functions";
 import type { Profile } from "../src/profile";
 import { functionTexts, matchFunctions, weigh } from "../src/search";
 import { people, percent, signed } from "../src/units";
-import { build, type Shape } from "../src/view";
+import { APART, build, type Shape } from "../src/view";
 
 // main → f → f → g, and main → g; f recurs.
 function profile(): Profile {
@@ -36,6 +36,11 @@ describe("view", () => {
   });
   it("keeps the sum under every transformation", () => {
     for (const more of [{ hidden: [1] }, { collapse: true }, { level: "module" as const }, { inverted: true }, { level: "line" as const }]) expect(build(p, { ...SHAPE, ...more }).total[0]).toBe(31);
+  });
+  it("sets lanes side by side, each with its own sum", () => {
+    const view = build(p, { ...SHAPE, lane: APART });
+    expect([...view.tree.children.subarray(view.tree.first[0], view.tree.first[1])].map((r) => view.total[r])).toEqual([15, 16]);
+    expect([...functionValues(p, view).total]).toEqual([31, 14, 24]);
   });
   it("takes one lane", () => expect(build(p, { ...SHAPE, lane: 1 }).total[0]).toBe(16));
   it("focuses on a function, outermost first", () => {
