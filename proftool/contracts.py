@@ -13,10 +13,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from proftool.model.meta import Quality
-from proftool.model.profile import Profile
+
+if TYPE_CHECKING:
+    from proftool.model.profile import Profile  # numpy, which `list` and `--help` do without
 
 
 class Mode(StrEnum):
@@ -57,9 +59,13 @@ class Program:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Process:
-    """A running process."""
+    """A running process, and where it stands; None = not known."""
 
     pid: int
+    argv: tuple[str, ...] = ()
+    cwd: Path | None = None
+    root: Path = Path("/")
+    """Prefix of every path of its, where it lives in a file system of its own (`/proc/PID/root`)."""
 
 
 Target = Program | Process

@@ -44,7 +44,8 @@ def percent(part: float, whole: float) -> str:
 def _scaled(value: float, steps: tuple[tuple[int, str], ...]) -> str:
     size = abs(value)
     for factor, name in steps:
-        if size >= factor or factor == 1:
+        # 999.6 ms is 1000 ms with three digits, so it is shown as 1.00 s.
+        if size >= 0.9995 * factor or factor == 1:
             shown = value / factor
             if factor == 1 and value == int(value):
                 return f"{int(value)} {name}"
@@ -54,8 +55,9 @@ def _scaled(value: float, steps: tuple[tuple[int, str], ...]) -> str:
 
 
 def duration_ns(text: str) -> int:
-    """`30s`, `1.5m`, `200ms`, `2h` or plain seconds, as nanoseconds; ValueError names what is accepted."""
-    for suffix, factor in (("ms", NS_PER_MS), ("us", NS_PER_US), ("ns", 1), ("s", NS_PER_S), ("m", 60 * NS_PER_S), ("h", 3600 * NS_PER_S), ("", NS_PER_S)):
+    """`30s`, `1.5m`, `200ms`, `2h`, `30d`, `4w` or plain seconds, as nanoseconds; ValueError names what is accepted."""
+    steps = {"ms": NS_PER_MS, "us": NS_PER_US, "ns": 1, "s": NS_PER_S, "m": 60 * NS_PER_S, "h": 3600 * NS_PER_S}
+    for suffix, factor in (steps | {"d": 86400 * NS_PER_S, "w": 7 * 86400 * NS_PER_S, "": NS_PER_S}).items():
         number = text.strip().removesuffix(suffix) if suffix else text.strip()
         if text.strip().endswith(suffix):
             try:
@@ -69,7 +71,8 @@ def duration_ns(text: str) -> int:
 
 def size_bytes(text: str) -> int:
     """`1MB`, `64 MiB`, `2k` or plain bytes; MB is 10⁶ and MiB is 2²⁰; ValueError names what is accepted."""
-    steps = {"kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "kb": 1000, "mb": 10**6, "gb": 10**9, "k": 1000, "m": 10**6, "g": 10**9, "b": 1}
+    steps = {"kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "kb": 10**3, "mb": 10**6, "gb": 10**9}
+    steps |= {"k": 10**3, "m": 10**6, "g": 10**9, "b": 1}
     compact = text.strip().lower().replace(" ", "")
     for suffix, factor in steps.items():
         if compact.endswith(suffix):

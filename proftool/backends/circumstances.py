@@ -1,15 +1,78 @@
-"""What a recording tells about itself, as the one pass of a profile's meta: the same for every backend."""
+"""What a recording tells about itself, the same for every backend: the one pass of a profile's meta, and who its functions are."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
-from proftool.contracts import Program, Recording
+from proftool.contracts import Process, Program, Recording
+from proftool.formats.identity import Identifier
+from proftool.model.builder import ProfileBuilder
 from proftool.model.meta import Meta, Pass
+from proftool.model.profile import Category, Identified
+
+
+def identifier(recording: Recording) -> Identifier:
+    """Resolves the recording's functions from the sources of the project that the target belongs to."""
+    cwd, target = _cwd(recording), recording.target
+    texts = {"<string>": target.code} if isinstance(target, Program) and target.code is not None else {}
+    root = target.root if isinstance(target, Process) else Path("/")
+    return Identifier(project_root(recording, cwd), cwd=cwd, root=root, texts=texts)
+
+
+def function(
+    builder: ProfileBuilder, who: Identifier, *, file: str, name: str, qualname: str | None, first_line: int, line: int | None = None
+) -> int:
+    """Row of a function. `qualname` is the interpreter's own (Python 3.11 and later), None where only a bare name is known.
+
+    Sources of other people's code are opened only for what the interpreter did not tell: parsing sixty files of the standard library
+    for a short script takes longer than the script.
+    """
+    if qualname is not None and file:
+        place = who.place(file)
+        if place.category is not Category.PROJECT:
+            return builder.function(
+                qualname,
+                module=place.module,
+                file=place.file,
+                first_line=first_line,
+                name=name,
+                identified=Identified.TOOL,
+                category=place.category,
+            )
+    known = qualname if qualname is not None and name != "<module>" else None
+    return who.function(builder, file=file, line=line, name=name, qualname=known, first_line=first_line)
+
+
+def project_root(recording: Recording, cwd: Path) -> Path:
+    """The nearest folder with a `pyproject.toml` or `.git` around the working folder, or around the script if that lies elsewhere."""
+    target = recording.target
+    root = _marked(cwd, target.root if isinstance(target, Process) else Path("/")) or cwd
+    if isinstance(target, Program) and target.script not in (None, "-"):
+        script = (cwd / str(target.script)).resolve()
+        if not script.is_relative_to(root) and not any(part in ("site-packages", "dist-packages", "bin") for part in script.parts):
+            return _marked(script.parent) or script.parent
+    return root
+
+
+def _marked(folder: Path, root: Path = Path("/")) -> Path | None:
+    """The nearest marked folder around this one, looked for below `root` and named as seen from there."""
+    for place in (folder, *folder.parents):
+        there = root / place.relative_to("/") if root != Path("/") else place
+        if (there / "pyproject.toml").is_file() or (there / ".git").exists():
+            return place
+    return None
+
+
+def _cwd(recording: Recording) -> Path:
+    """Where the target stood."""
+    target = recording.target
+    return target.cwd if isinstance(target, Process) and target.cwd is not None else Path.cwd()
 
 
 def meta(
     recording: Recording,
+    who: Identifier,
     *,
     backend: str,
     version: str | None,
@@ -44,4 +107,12 @@ def meta(
         complete=bool(recording.processes) and all(process.complete for process in recording.processes),
         attached=not isinstance(target, Program),
     )
-    return Meta(passes=(one,), command=target.typed or None if isinstance(target, Program) else None, python=python)
+    cwd = _cwd(recording)
+    return Meta(
+        passes=(one,),
+        command=(target.typed if isinstance(target, Program) else target.argv) or None,
+        cwd=str(cwd),
+        project_root=str(project_root(recording, cwd)),
+        python=python,
+        sources=who.embed_sources(),
+    )

@@ -28,8 +28,9 @@ from proftool.contracts import (
     Unavailable,
 )
 from proftool.errors import BackendFailed, BackendUnavailable
+from proftool.formats.identity import Identifier
 from proftool.model.builder import ProfileBuilder
-from proftool.model.profile import CALLS, ROOT, UNKNOWN, WALL_TIME, Category, Identified, Kind, Profile
+from proftool.model.profile import CALLS, ROOT, UNKNOWN, WALL_TIME, Profile
 
 Key = tuple[str, int, str, str]
 """(file, first line, qualified name, bare name); a builtin has no file."""
@@ -67,6 +68,12 @@ class CProfile:
                 cause="it has to be started by the program itself",
                 fix="attach with `--backend py-spy`",
             )
+        if options.duration_ns is not None:
+            raise BackendUnavailable(
+                "cProfile records a program from its start to its end",
+                cause="it cannot be stopped from outside",
+                fix="leave out `--duration`",
+            )
         if options.rate_hz is not None or options.clock is not Clock.WALL or options.native:
             raise BackendUnavailable(
                 "cProfile takes no rate, no CPU clock and no native frames",
@@ -78,8 +85,9 @@ class CProfile:
     def read(self, recording: Recording) -> Profile:
         """Every part's threads as lanes of one profile."""
         mode = str(recording.options.mode)
+        who = circumstances.identifier(recording)
         builder = ProfileBuilder([replace(WALL_TIME, mode=mode), replace(CALLS, mode=mode)])
-        reader = _Reader(builder)
+        reader = _Reader(builder, who)
         notes: list[str] = []
         for process in recording.processes:
             for part in process.parts:
@@ -96,20 +104,22 @@ class CProfile:
                 fix="run the program without proftool and see whether it works",
             )
         interpreter = recording.interpreter
-        unseen = ["it records caller-callee pairs and not call stacks"]
-        if interpreter is not None and interpreter.version >= (3, 12):
-            unseen.append("calls of several threads are not told apart: since Python 3.12 cProfile sees all threads as one")
+        unseen = ["cProfile records caller-callee pairs and not call stacks"]
+        if interpreter is not None and interpreter.version >= (3, 12) and any(len(p.thread_names) > 1 for p in recording.processes):
+            unseen.append(
+                "since Python 3.12 cProfile does not tell threads apart, so their times are mixed; `--mode sample` keeps them apart"
+            )
         version = None if interpreter is None else ".".join(map(str, interpreter.version))
         features = ("children",) if recording.options.children else ()
         meta = circumstances.meta(
-            recording, backend=self.name, version=version, clock=str(Clock.WALL), features=features, unseen=unseen, notes=notes
+            recording, who, backend=self.name, version=version, clock=str(Clock.WALL), features=features, unseen=unseen, notes=notes
         )
         return builder.build(meta)
 
 
 class _Reader:
-    def __init__(self, builder: ProfileBuilder) -> None:
-        self.builder = builder
+    def __init__(self, builder: ProfileBuilder, who: Identifier) -> None:
+        self.builder, self.who = builder, who
         self.functions: dict[Key, int] = {}
 
     def add(self, process: ProcessRecord, threads: Threads) -> None:
@@ -151,16 +161,9 @@ class _Reader:
         row = self.functions.get(key)
         if row is None:
             file, line, qualname, name = key
-            kind = Kind.PYTHON if file else Kind.BUILTIN
-            row = self.functions[key] = self.builder.function(
-                qualname,
-                name=name,
-                file=file,
-                first_line=line,
-                identified=Identified.TOOL,
-                kind=kind,
-                category=Category.PROJECT if file else Category.NATIVE,
-            )
+            known = qualname if file and qualname else None
+            row = circumstances.function(self.builder, self.who, file=file, name=name, qualname=known, first_line=line)
+            self.functions[key] = row
         return row
 
 

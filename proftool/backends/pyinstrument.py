@@ -31,6 +31,7 @@ from proftool.contracts import (
     Unavailable,
 )
 from proftool.errors import BackendFailed, BackendUnavailable
+from proftool.formats.identity import Identifier
 from proftool.model.builder import ProfileBuilder, finish
 from proftool.model.meta import Meta
 from proftool.model.profile import (
@@ -40,10 +41,8 @@ from proftool.model.profile import (
     UNKNOWN,
     WAITING_TIME,
     WALL_TIME,
-    Category,
     Identified,
     Int64Array,
-    Kind,
     Profile,
     Samples,
     Status,
@@ -147,6 +146,12 @@ class Pyinstrument:
                 cause="it has to be started by the program itself",
                 fix="attach with `--backend py-spy`",
             )
+        if options.duration_ns is not None:
+            raise BackendUnavailable(
+                "pyinstrument records a program from its start to its end",
+                cause="it cannot be stopped from outside",
+                fix="leave out `--duration`",
+            )
         if options.native:
             raise BackendUnavailable(
                 "pyinstrument sees no native frames", cause="it samples Python's own stack", fix="`--backend py-spy --native`"
@@ -160,7 +165,8 @@ class Pyinstrument:
         """Every part's threads as lanes of one profile, with the timeline where the clock is the wall's."""
         cpu, mode = recording.options.clock is Clock.CPU, str(recording.options.mode)
         metrics = (CPU_TIME, SAMPLES) if cpu else (WALL_TIME, WAITING_TIME, SAMPLES, CPU_TIME)
-        reader = _Reader(ProfileBuilder([replace(metric, mode=mode) for metric in metrics]), recording, cpu)
+        who = circumstances.identifier(recording)
+        reader = _Reader(ProfileBuilder([replace(metric, mode=mode) for metric in metrics]), who, recording, cpu)
         notes: list[str] = []
         version = None
         for process in recording.processes:
@@ -183,6 +189,7 @@ class Pyinstrument:
             )
         meta = circumstances.meta(
             recording,
+            who,
             backend=self.name,
             version=version,
             clock=str(recording.options.clock),
@@ -211,20 +218,21 @@ class _Part:
     started_ns: int
     own: frozenset[str]
     frames: Sequence[str]
+    qualnames: Mapping[tuple[str, int, str], str]
     stacks: Sequence[tuple[int, ...]]
     threads: Sequence[_Thread]
 
 
 class _Reader:
-    def __init__(self, builder: ProfileBuilder, recording: Recording, cpu: bool) -> None:
-        self.builder, self.recording, self.cpu = builder, recording, cpu
+    def __init__(self, builder: ProfileBuilder, who: Identifier, recording: Recording, cpu: bool) -> None:
+        self.builder, self.who, self.recording, self.cpu = builder, who, recording, cpu
         self.n_samples = 0
         self._busy_ns = self._n_busy = 0
         self._samples: list[tuple[Int64Array, ...]] = []
 
     def add(self, process: ProcessRecord, part: _Part) -> None:
         """The threads of one process's part as lanes."""
-        frames = [self._frame(text, part.own) for text in part.frames]
+        frames = [self._frame(text, part.own, part.qualnames) for text in part.frames]
         nodes = np.array([self.builder.stack(f for f in (frames[i] for i in stack) if f is not None) for stack in part.stacks], np.int64)
         blocking = np.array([bool(stack) and _blocks(part.frames[stack[-1]]) for stack in part.stacks], bool)
         for thread in part.threads:
@@ -286,30 +294,26 @@ class _Reader:
         )
         return finish(replace(profile, samples=table))
 
-    def _frame(self, text: str, own: frozenset[str]) -> int | None:
+    def _frame(self, text: str, own: frozenset[str], qualnames: Mapping[tuple[str, int, str], str]) -> int | None:
         """Row of a frame text (`name NUL file NUL first line`, then `SOH letter value` attributes); None for the recording's own."""
         identity, *attributes = text.split("\x01")
         name, file, first = identity.split("\0")
         if file in own:
             return None
         if file == "<built-in>":
-            function = self.builder.function(name, identified=Identified.TOOL, kind=Kind.BUILTIN, category=Category.NATIVE)
-            return self.builder.frame(function)
+            return self.builder.frame(self.who.function(self.builder, file=file, line=None, name=name))
         line, holder = int(first), ""
         for attribute in attributes:
             if attribute[:1] == "l":
                 line = int(attribute[1:])
             elif attribute[:1] == "c":
                 holder = attribute[1:]
-        qualname = f"{holder}.{name}" if holder else name
-        function = self.builder.function(
-            qualname,
-            name=name,
-            file=file,
-            first_line=int(first),
-            identified=Identified.TOOL if holder else Identified.BARE,
-            category=Category.PROJECT,
-        )
+        qualname = qualnames.get((file, int(first), name))
+        if qualname is None and holder:
+            # The class is that of `self`, perhaps a subclass of the one that defines the method: the source knows better.
+            found = self.who.identify(file=file, line=line, name=name, first_line=int(first))
+            qualname = f"{holder}.{name}" if found.identified is Identified.BARE else None
+        function = circumstances.function(self.builder, self.who, file=file, name=name, qualname=qualname, first_line=int(first), line=line)
         return self.builder.frame(function, line)
 
 
@@ -337,6 +341,7 @@ def _load(file: Path) -> _Part:
         started_ns=cast(int, data["started_ns"]),
         own=frozenset(cast(Sequence[str], data["own"])),
         frames=cast(Sequence[str], data["frames"]),
+        qualnames=cast(Mapping[tuple[str, int, str], str], data["qualnames"]),
         stacks=cast(Sequence[tuple[int, ...]], data["stacks"]),
         threads=threads,
     )

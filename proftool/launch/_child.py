@@ -1,3 +1,4 @@
+# pyright: basic
 """The bootstrap inside every recorded Python process: gate, recorder, orderly end.
 
 Loaded by path from the start-up hook that hook.py writes, so it runs in the target's own interpreter (Python 3.8 or newer), imports
@@ -11,7 +12,8 @@ Each process writes `process-PID-N`, a Python literal, when it begins and again 
 Rule: nothing here may change what the target does. Every failure becomes a note in the process's file.
 """
 
-import _signal
+import _signal  # pyright: ignore[reportMissingImports]
+import _thread
 import os
 import sys
 import time
@@ -40,7 +42,7 @@ class _Process:
         self.notes = []
         self.thread_names = {}
         self.started_ns = time.time_ns()
-        self.main_tid = _native_id()
+        self.main_tid = _thread.get_native_id()
         n = 0
         while os.path.exists(os.path.join(config["folder"], f"process-{self.pid}-{n}")):
             n += 1  # the process that was here before exec, or the PID came round again
@@ -60,10 +62,9 @@ class _Process:
 
     def name_thread(self):
         """Remember the calling thread's name: it may have ended when the recording does."""
-        threading = sys.modules.get("threading")
-        thread = threading and threading._active.get(threading.get_ident())
+        thread = getattr(sys.modules.get("threading"), "_active", {}).get(_thread.get_ident())
         if thread is not None:
-            self.thread_names[_native_id()] = thread.name
+            self.thread_names[_thread.get_native_id()] = thread.name
 
     def stop(self, reason):
         """Stop the profiler, write its part and this process's file; once."""
@@ -86,9 +87,9 @@ class _Process:
 
     def write(self, complete, reason):
         """This process's file, whole or not at all."""
-        threading = sys.modules.get("threading")
-        for thread in list(getattr(threading, "_active", {}).values()):
-            if getattr(thread, "native_id", None) and thread.ident != threading.get_ident():
+        ident = _thread.get_ident()
+        for thread in list(getattr(sys.modules.get("threading"), "_active", {}).values()):
+            if getattr(thread, "native_id", None) and thread.ident != ident:
                 self.thread_names[thread.native_id] = thread.name
         self.name_thread()  # after a fork, `native_id` of the surviving thread is its parent's until Python 3.12
         record = {
@@ -114,17 +115,22 @@ class _Process:
             pass  # the folder is gone (the recording has ended before this process) or the disk is full: the launcher says which
 
 
-def begin(config):
-    """Join the recording: wait at the gate where this is the first process, then start its profiler after start-up."""
+def begin(config, blind=False):
+    """Join the recording: wait at the gate where this is the first process, then start its profiler after start-up.
+
+    `blind`: start-up is over already (see _blind.py).
+    """
     gate = os.environ.pop("PROFTOOL_GATE", None)
     if not config["children"]:
         _restore_environment(config)
+    if config["tracer_pid"] and (gate is not None or config["children"]):
+        _allow_tracing(config["tracer_pid"])
     if gate:
         _pass_gate(gate)
     elif gate is None and (not config["children"] or _is_resource_tracker()):
         return
     module = _load(config["recorder"]) if config["recorder"] else None
-    if sys._getframe().f_back is None or module is None:
+    if blind or getattr(module, "at_once", False):
         _record(config, module)
     else:
         _after_start_up(lambda: _record(config, module))
@@ -136,6 +142,14 @@ def _restore_environment(config):
         os.environ.pop("PYTHONPATH", None)
     else:
         os.environ["PYTHONPATH"] = config["pythonpath"]
+
+
+def _allow_tracing(pid):
+    """prctl(PR_SET_PTRACER): that process and its descendants may trace us. Without `ctypes`, which the target may not have loaded."""
+    import _ctypes  # pyright: ignore[reportMissingImports]
+
+    prctl = _ctypes.dlsym(_ctypes.dlopen(None, 0), "prctl")  # pyright: ignore[reportArgumentType]
+    _ctypes.call_function(prctl, (0x59616D61, pid, 0, 0, 0))
 
 
 def _pass_gate(gate):
@@ -161,7 +175,9 @@ def _load(path):
 
     module = type(sys)("_proftool_recorder")
     module.__file__ = path
-    exec(files.SourceFileLoader(module.__name__, path).get_code(module.__name__), module.__dict__)
+    code = files.SourceFileLoader(module.__name__, path).get_code(module.__name__)
+    assert code is not None
+    exec(code, module.__dict__)
     return module
 
 
@@ -171,6 +187,8 @@ def _after_start_up(action):
     def hook(frame, event, arg):
         if event == "return" and frame.f_back is None:
             sys.setprofile(None)
+            if getattr(sys.modules.get("sitecustomize"), "__proftool__", False):
+                del sys.modules["sitecustomize"]  # the user has none
             action()
 
     sys.setprofile(hook)
@@ -205,6 +223,10 @@ def _after_fork():
     global _state
     parent = _state
     if parent is None or (parent.recorder is None and parent.module is not None):
+        return
+    caller = sys._getframe(1)
+    if caller.f_code.co_name == "_execute_child" and caller.f_globals.get("__name__") == "subprocess":
+        _forget()  # a fork with `preexec_fn`: another program takes its place at once
         return
     _state = _Process(parent.config, parent.module)
     if parent.recorder is not None:
@@ -254,7 +276,7 @@ def _tell_when_main_returns():
             _state.recorder.main_returned()
 
     if hasattr(threading, "_register_atexit"):
-        threading._register_atexit(returned)
+        getattr(threading, "_register_atexit")(returned)  # noqa: B009
     else:
         import atexit
 
@@ -320,12 +342,6 @@ def _die(number):
     if hasattr(_signal, "pthread_sigmask"):
         _signal.pthread_sigmask(_signal.SIG_UNBLOCK, [number])
     os.kill(os.getpid(), number)
-
-
-def _native_id():
-    import _thread
-
-    return _thread.get_native_id()
 
 
 def _implementation():

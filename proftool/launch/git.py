@@ -42,3 +42,11 @@ def _git(cwd: Path, *words: str) -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout if done.returncode == 0 else None
+
+
+def commit_of(cwd: Path, ref: str) -> str | None:
+    """The full hash of the commit that a revision names in the checkout around `cwd`; None where git knows none."""
+    if ref.startswith("-"):
+        return None
+    told = _git(cwd, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
+    return told.strip() if told else None

@@ -11,6 +11,9 @@ pickling from `__main__` or show their own frames.
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -19,8 +22,10 @@ from proftool.contracts import Inside, Program
 CHILD = Path(__file__).with_name("_child.py")
 BLIND = Path(__file__).with_name("_blind.py")
 
-_SITECUSTOMIZE = """import sys
+_SITECUSTOMIZE = """import os, sys
+__proftool__ = True
 CONFIG = {config}
+CONFIG.update((key, os.fsdecode(value)) for key, value in list(CONFIG.items()) if isinstance(value, bytes))
 def chain():
     sys.path[:] = [entry for entry in sys.path if entry != CONFIG["hook"]]
     own = sys.modules.pop("sitecustomize")
@@ -33,7 +38,7 @@ def chain():
     except BaseException:
         sys.modules["sitecustomize"] = own
         raise
-def begin():
+def begin(blind=False):
     if sys.version_info < (3, 8):
         return
     try:
@@ -41,7 +46,7 @@ def begin():
         child = type(sys)("_proftool_child")
         child.__file__ = CONFIG["child"]
         exec(files.SourceFileLoader(child.__name__, CONFIG["child"]).get_code(child.__name__), child.__dict__)
-        child.begin(CONFIG)
+        child.begin(CONFIG, blind)
     except Exception as error:
         try:
             with open(CONFIG["folder"] + "/failure", "a") as file:
@@ -55,21 +60,30 @@ finally:
 """
 
 
-def write(folder: Path, inside: Inside | None, *, children: bool, pythonpath: str | None) -> Path:
+def write(folder: Path, inside: Inside | None, *, children: bool, pythonpath: str | None, tracer_pid: int | None = None) -> Path:
     """Write the hook of one recording into its folder; the folder to put first on PYTHONPATH."""
-    hook = folder / "hook"
-    hook.mkdir()
+    # A path list cannot hold a folder with its own separator in the name.
+    hook = folder / "hook" if os.pathsep not in str(folder) else Path(tempfile.mkdtemp(prefix="proftool-hook-"))
+    hook.mkdir(exist_ok=True)
+    # Paths as bytes: the target may decode them by another locale than ours.
     config: dict[str, object] = {
-        "folder": str(folder),
-        "hook": str(hook),
-        "child": str(CHILD),
-        "recorder": str(inside.recorder) if inside else None,
+        "folder": os.fsencode(folder),
+        "hook": os.fsencode(hook),
+        "child": os.fsencode(CHILD),
+        "recorder": os.fsencode(inside.recorder) if inside else None,
         "options": _options(inside),
         "children": children,
-        "pythonpath": pythonpath,
+        "tracer_pid": tracer_pid,
+        "pythonpath": None if pythonpath is None else os.fsencode(pythonpath),
     }
     (hook / "sitecustomize.py").write_text(_SITECUSTOMIZE.format(config=ascii(config)), encoding="ascii")
     return hook
+
+
+def remove(folder: Path, hook: Path) -> None:
+    """Take the hook away if it does not lie in the recording's folder."""
+    if hook.parent != folder:
+        shutil.rmtree(hook, ignore_errors=True)
 
 
 def _options(inside: Inside | None) -> Mapping[str, object]:

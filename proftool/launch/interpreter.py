@@ -40,6 +40,7 @@ def _inspect(python: Path, _changed_ns: int) -> Interpreter:
         return Interpreter(
             executable=python, version=version, implementation=_NAMES.get(name, name), free_threaded=free_threaded, site_packages=packages
         )
+    name: str
     try:
         done = subprocess.run(
             [str(python), "-I", "-S", "-c", _ASK], capture_output=True, stdin=subprocess.DEVNULL, timeout=20, text=True, errors="replace"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import time
 from ast import literal_eval
@@ -10,6 +11,8 @@ from pathlib import Path
 
 from proftool.contracts import ProcessRecord
 
+_FULL_BYTES = 1 << 20
+"""A disk with less left than this is taken for the reason why a part is missing."""
 _LATE_S = 5.0
 """How long a child that is writing its part when the target ends is waited for."""
 
@@ -93,9 +96,18 @@ def _loss(folder: Path, pid: int, name: str, first_pid: int, status: int | None,
         number = status - 128
         known = {int(member): member.name for member in signal.Signals}
         return f"the recording of {who} was lost: {known.get(number, f'signal {number}')} ended it before it could be saved"
+    if not ended and _is_full(folder):
+        return f"the recording of {who} was lost: the disk of {folder.parent} is full"
     if not ended:
-        return f"the recording of {who} was lost: it ended without notice (killed, crashed, or the disk is full)"
+        return f"the recording of {who} was lost: it was killed or crashed before it could be saved"
     return f"the recording of {who} was lost: its file is missing"
+
+
+def _is_full(folder: Path) -> bool:
+    try:
+        return shutil.disk_usage(folder).free < _FULL_BYTES
+    except OSError:
+        return False
 
 
 def _number(value: object) -> int | None:

@@ -5,7 +5,7 @@ signals below and takes them one by one with their sender's code:
 
 - from the kernel (a terminal's Ctrl-C, hang-up, window change): the whole group has it already, nothing is forwarded;
 - from `kill(2)`: forwarded, unless the *witness*, an idle process of the same group, holds it too: then it was sent to the group;
-- SIGTSTP: proftool stops with the target and wakes it when it is continued.
+- SIGTSTP: like the others; when the target has stopped, proftool stops too, and wakes it when it is continued itself.
 
 Linux's siginfo cannot tell `kill` from `killpg`; only another member of the group can.
 """
@@ -17,7 +17,6 @@ import ctypes
 import os
 import signal
 import time
-from collections.abc import Callable
 from types import TracebackType
 
 FORWARDED = frozenset(
@@ -38,13 +37,13 @@ _SI_KERNEL = 0x80
 _PR_SET_PDEATHSIG = 1
 
 
-def die_with_parent(parent_pid: int) -> None:
-    """Between fork and exec: have the kernel kill this process when proftool dies. Linux; elsewhere nothing."""
+def die_with_parent(parent_pid: int, number: int = signal.SIGKILL) -> None:
+    """Between fork and exec: have the kernel send this process a signal when proftool dies. Linux; elsewhere nothing."""
     prctl = getattr(_LIBC, "prctl", None)
     if prctl is not None:
-        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
         if os.getppid() != parent_pid:  # it died before the line above
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), number)
 
 
 class Witness:
@@ -125,7 +124,7 @@ class Guard:
         """Between fork and exec: give the child the mask that proftool was started with."""
         signal.pthread_sigmask(signal.SIG_SETMASK, self._before)
 
-    def wait(self, pid: int, within_s: float, on_stop: Callable[[], None]) -> None:
+    def wait(self, pid: int, within_s: float) -> None:
         """Wait for one signal, a child's change or the time; forward what is to be forwarded to `pid`."""
         info = signal.sigtimedwait(self._waits, within_s)
         if info is None or info.si_signo in (signal.SIGCHLD, signal.SIGCONT):
@@ -134,11 +133,7 @@ class Guard:
         to_group = info.si_code >= _SI_KERNEL or (self._witness is not None and self._witness.has(number))
         if number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
             self.interrupted = True
-        if number == signal.SIGTSTP:
-            if not to_group:
-                _send(pid, signal.SIGTSTP)
-            on_stop()
-        elif not to_group and info.si_pid != pid:  # a target that signals its parent does not mean itself
+        if not to_group and info.si_pid != pid:  # a target that signals its parent does not mean itself
             _send(pid, number)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

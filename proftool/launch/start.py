@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import selectors
 import signal
 import subprocess
 import threading
@@ -21,16 +20,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from proftool.contracts import Command, Inside, Outside, Program, Recording, RecordOptions
-from proftool.errors import BackendFailed, PermissionNeeded, ProftoolError, TargetError
+from proftool.errors import BackendFailed, TargetError
 from proftool.launch import hook, parts
+from proftool.launch.clocks import ThreadClocks
 from proftool.launch.interpreter import inspect
+from proftool.launch.profiler import ExternalProfiler
 from proftool.launch.signals import Guard, die_with_parent, stop_with
 
 _GATE_S = 30.0
 """How long a target's interpreter may take to start up before an external profiler is attached."""
-_ATTACH_S = 20.0
-_PROFILER_END_S = 20.0
-_CHATTER_BYTES = 1 << 16
 
 
 def launch(
@@ -50,7 +48,13 @@ def launch(
     """
     inside = command if isinstance(command, Inside) else None
     pythonpath = os.environ.get("PYTHONPATH")
-    hooks = hook.write(folder, inside, children=options.children, pythonpath=pythonpath)
+    try:
+        hooks = hook.write(folder, inside, children=options.children, pythonpath=pythonpath, tracer_pid=_tracer_pid(inside))
+    except OSError as error:
+        cause = (error.strerror or str(error)).lower()
+        raise BackendFailed(
+            f"cannot record into {folder}", cause=cause, fix="make room there, or name another place with PROFTOOL_STORE"
+        ) from error
     env = dict(os.environ)
     env["PYTHONPATH"] = str(hooks) if not pythonpath else os.pathsep.join((str(hooks), pythonpath))
     notes: list[str] = []
@@ -60,14 +64,19 @@ def launch(
             "child processes that inherit the interpreter's options -I, -E or -S were not recorded: these ignore the start-up hook"
         )
     in_main = threading.current_thread() is threading.main_thread()
-    with Guard() if in_main else contextlib.nullcontext() as guard:
+    with contextlib.ExitStack() as held:
+        held.callback(hook.remove, folder, hooks)
+        guard = held.enter_context(Guard()) if in_main else None
         target = _Target(argv, env, stdin, stdout, guard, waits=isinstance(command, Outside))
-        profiler: _Profiler | None = None
+        profiler: ExternalProfiler | None = None
+        watch: ThreadClocks | None = None
         try:
             if isinstance(command, Outside):
                 target.await_gate(guard)
-                profiler = _Profiler(command, target.pid, guard)
-                profiler.await_ready(target, guard)
+                profiler = ExternalProfiler(command, target.pid, folder, _before_exec(guard, ()))
+                profiler.await_ready(target.poll, lambda within_s: target.watch(guard, within_s))
+                watch = ThreadClocks(target.pid, folder, children=options.children)
+                watch.start()
             started_ns, begun = time.time_ns(), time.monotonic_ns()
             target.open_gate()
             if meanwhile is not None:
@@ -83,6 +92,9 @@ def launch(
             if profiler is not None:
                 profiler.kill()
             raise
+        finally:
+            if watch is not None:
+                watch.stop()
         duration_ns = target.ended_ns - begun
         chatter = profiler.end() if profiler is not None else ""
         interrupted = guard is not None and guard.interrupted
@@ -131,6 +143,15 @@ class _Target:
             for descriptor in inherited:
                 os.close(descriptor)
         self.pid = self._process.pid
+        # While the target runs, proftool imports what it will need and may notice the end of a short program 0.3 s late. A thread
+        # that does nothing but wait for it is woken within a few milliseconds; WNOWAIT leaves the status for wait4.
+        self._end_seen = threading.Thread(target=self._see_end, name="proftool-end", daemon=True)
+        self._end_seen.start()
+
+    def _see_end(self) -> None:
+        with contextlib.suppress(ChildProcessError):
+            os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+        self.ended_ns = time.monotonic_ns()
 
     def await_gate(self, guard: Guard | None) -> None:
         """Until the interpreter has started and waits."""
@@ -168,7 +189,7 @@ class _Target:
             if parts.state(self.pid) == "T":
                 stop_with(self.pid)
             return False
-        self.ended_ns = time.monotonic_ns()
+        self._end_seen.join()
         code = os.waitstatus_to_exitcode(status)
         self._process.returncode = code
         self.status = 128 - code if code < 0 else code
@@ -181,7 +202,7 @@ class _Target:
 
     def _pause(self, guard: Guard | None, within_s: float) -> None:
         if guard is not None:
-            guard.wait(self.pid, within_s, lambda: stop_with(self.pid))
+            guard.wait(self.pid, within_s)
         else:
             time.sleep(min(within_s, 0.02))
 
@@ -193,89 +214,14 @@ class _Target:
             self._process.wait()
 
 
-class _Profiler:
-    """An external profiler, in a process group of its own so that a terminal's signals are the target's alone."""
-
-    def __init__(self, command: Outside, pid: int, guard: Guard | None) -> None:
-        self.command = command
-        argv = [word.replace("{pid}", str(pid)) for word in command.argv]
-        self._read, write = os.pipe()
-        try:
-            self._process = subprocess.Popen(
-                argv,
-                env=dict(os.environ) | dict(command.env),
-                stdin=subprocess.DEVNULL,
-                stdout=write,
-                stderr=write,
-                process_group=0,
-                preexec_fn=_before_exec(guard, ()),
-            )
-        except OSError as error:
-            cause = (error.strerror or str(error)).lower()
-            raise BackendFailed(f"`{argv[0]}` cannot be started", cause=cause, fix="run `proftool doctor`") from error
-        finally:
-            os.close(write)
-        os.set_blocking(self._read, False)
-        self._chatter = b""
-
-    def await_ready(self, target: _Target, guard: Guard | None) -> None:
-        """Until it has said that it is attached."""
-        end = time.monotonic() + _ATTACH_S
-        ready = self.command.ready.encode()
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._read, selectors.EVENT_READ)
-            while ready:
-                selector.select(0.02)
-                self._listen()
-                if ready in self._chatter:
-                    return
-                if target.poll():
-                    return  # ended while it waited: by a signal
-                if self._process.poll() is not None or time.monotonic() > end:
-                    raise self._refusal()
-
-    def _refusal(self) -> ProftoolError:
-        self._listen()
-        words = self._chatter.decode(errors="replace").strip()
-        last = next((line.strip() for line in reversed(words.splitlines()) if line.strip()), "it said nothing")
-        name = Path(self.command.argv[0]).name
-        if "ermission denied" in words or "peration not permitted" in words:
-            return PermissionNeeded(
-                f"{name} may not read the target",
-                cause=last,
-                fix="allow tracing (`sysctl kernel.yama.ptrace_scope=0`, or CAP_SYS_PTRACE in a container)",
-            )
-        return BackendFailed(f"{name} could not attach to the target", cause=last, fix="`proftool doctor` says which backends work here")
-
-    def _listen(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            while piece := os.read(self._read, 1 << 16):
-                self._chatter = (self._chatter + piece)[-_CHATTER_BYTES:]
-
-    def interrupt(self) -> None:
-        """Ask it to write what it has."""
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGINT)
-
-    def end(self) -> str:
-        """Wait for its end, asking ever more firmly; its chatter."""
-        for limit_s, number in ((_PROFILER_END_S / 4, signal.SIGINT), (_PROFILER_END_S, signal.SIGKILL)):
-            end = time.monotonic() + limit_s
-            while self._process.poll() is None and time.monotonic() < end:
-                self._listen()
-                time.sleep(0.005)
-            if self._process.returncode is None:
-                self._process.send_signal(number)
-        self._process.wait()
-        self._listen()
-        os.close(self._read)
-        return self._chatter.decode(errors="replace")
-
-    def kill(self) -> None:
-        if self._process.poll() is None:
-            self._process.kill()
-        self._process.wait()
-        os.close(self._read)
+def _tracer_pid(inside: Inside | None) -> int | None:
+    """Our PID where the target has to allow us and our children to trace it: Yama's scope 1, and no root."""
+    if inside is not None or os.geteuid() == 0:
+        return None
+    try:
+        return os.getpid() if Path("/proc/sys/kernel/yama/ptrace_scope").read_text().strip() == "1" else None
+    except OSError:
+        return None
 
 
 def _before_exec(guard: Guard | None, inherited: tuple[int, ...]) -> Callable[[], None]:

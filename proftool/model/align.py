@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from proftool.model.profile import FunctionKey, Int32Array, Int64Array, Profile, function_keys
+from proftool.model.keys import unique_rows
+from proftool.model.profile import ROOT, FunctionKey, Int32Array, Profile, function_keys
 from proftool.model.tree import Tree
 
 
@@ -28,28 +29,30 @@ class Union:
 def align(trees: Sequence[Tree], labels: Sequence[Int32Array]) -> Union:
     """The union of trees by (place of the parent, label)."""
     places = [np.full(len(label), -1, np.int32) for label in labels]
-    parents: list[Int64Array] = []
-    names: list[Int64Array] = []
-    n_nodes = 0
-    n_labels = 1 + max((int(label.max()) for label in labels if len(label)), default=0)
+    parents: list[Int32Array] = []
+    names: list[Int32Array] = []
+    none = np.zeros(0, np.int64)
+    above = n_nodes = 0
     for depth in range(max((len(tree.levels) - 1 for tree in trees), default=0)):
-        levels = [t.by_depth[t.levels[depth] : t.levels[depth + 1]] if depth < len(t.levels) - 1 else np.zeros(0, np.int64) for t in trees]
+        levels = [tree.by_depth[tree.levels[depth] : tree.levels[depth + 1]] if depth < len(tree.levels) - 1 else none for tree in trees]
+        # Parents of this level are the union nodes of the one above, so counting from its first keeps keys short.
         ups = [
-            place[t.parent[level]].astype(np.int64) if depth else np.full(len(level), -1, np.int64)
-            for t, level, place in zip(trees, levels, places, strict=True)
+            place[tree.parent[level]] - above if depth else np.zeros(len(level), np.int32)
+            for tree, level, place in zip(trees, levels, places, strict=True)
         ]
-        keys = np.concatenate([(up + 1) * n_labels + label[level] for up, level, label in zip(ups, levels, labels, strict=True)])
-        unique, inverse = np.unique(keys, return_inverse=True)
-        found = (inverse + n_nodes).astype(np.int32)
+        up, name = np.concatenate(ups), np.concatenate([label[level] for level, label in zip(levels, labels, strict=True)])
+        first, group = unique_rows((up, name))
+        group += n_nodes
         offset = 0
         for level, place in zip(levels, places, strict=True):
-            place[level] = found[offset : offset + len(level)]
+            place[level] = group[offset : offset + len(level)]
             offset += len(level)
-        parents.append(unique // n_labels - 1)
-        names.append(unique % n_labels)
-        n_nodes += len(unique)
-    empty = [np.zeros(0, np.int64)]
-    return Union(np.concatenate(parents or empty).astype(np.int32), np.concatenate(names or empty).astype(np.int32), tuple(places))
+        parents.append(up[first] + np.int32(above) if depth else np.full(len(first), ROOT, np.int32))
+        names.append(name[first])
+        above = n_nodes
+        n_nodes += len(first)
+    empty = [np.zeros(0, np.int32)]
+    return Union(np.concatenate(parents or empty), np.concatenate(names or empty), tuple(places))
 
 
 def common_functions(profiles: Sequence[Profile]) -> tuple[list[FunctionKey], list[Int32Array]]:

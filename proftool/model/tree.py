@@ -7,16 +7,18 @@ Depths come from pointer doubling (log2(depth) gathers), so that a stack 100,000
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
+from proftool.model.keys import sort_order
 from proftool.model.profile import ROOT, Int32Array, Int64Array, Profile
 from proftool.units import Unit
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Tree:
-    """What is derived from the nodes alone. All arrays have shape (n_nodes,), but `levels`."""
+    """What is derived from the nodes alone, preorder when first asked for. All arrays have shape (n_nodes,), but `levels`."""
 
     parent: Int32Array
     depth: Int32Array
@@ -25,10 +27,6 @@ class Tree:
     """Nodes sorted by depth, stable."""
     levels: Int64Array
     """Level d is `by_depth[levels[d]:levels[d + 1]]`; shape (n_levels + 1,)."""
-    start: Int64Array
-    """Place in preorder, siblings in row order."""
-    end: Int64Array
-    """Place after the last of the subtree: node b lies below a where start[a] <= start[b] < end[a]."""
 
     @staticmethod
     def of(profile: Profile) -> Tree:
@@ -45,23 +43,34 @@ class Tree:
         by_depth = np.argsort(key, kind="stable")
         counts = np.bincount(depth, minlength=1) if n else np.zeros(0, np.int64)
         levels = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        size = np.ones(n, np.int64)
-        for level in _from_deepest(by_depth, levels):
-            np.add.at(size, parent[level], size[level])
-        start = np.zeros(n, np.int64)
-        for d in range(len(levels) - 1):
-            level = by_depth[levels[d] : levels[d + 1]]
+        return Tree(parent, depth, by_depth, levels)
+
+    @cached_property
+    def start(self) -> Int64Array:
+        """Place in preorder, siblings in row order."""
+        size, start = self._size, np.zeros(len(self.parent), np.int64)
+        for d in range(len(self.levels) - 1):
+            level = self.by_depth[self.levels[d] : self.levels[d + 1]]
             if d:
-                level = level[np.argsort(parent[level], kind="stable")]
+                level = level[sort_order((self.parent[level],))]
             before = np.cumsum(size[level]) - size[level]
             if d:
-                up = parent[level]
+                up = self.parent[level]
                 first = np.concatenate([[True], up[1:] != up[:-1]])
                 group = np.maximum.accumulate(np.where(first, np.arange(len(level)), 0))
                 start[level] = start[up] + 1 + before - before[group]
             else:
                 start[level] = before
-        return Tree(parent, depth, by_depth, levels, start, start + size)
+        return start
+
+    @cached_property
+    def end(self) -> Int64Array:
+        """Place after the last of the subtree: node b lies below a where start[a] <= start[b] < end[a]."""
+        return self.start + self._size
+
+    @cached_property
+    def _size(self) -> Int64Array:
+        return self.total(np.ones(len(self.parent), np.int64))
 
     def total(self, self_values: Int64Array) -> Int64Array:
         """Inclusive values: each node's own plus those of all below it."""
@@ -75,7 +84,7 @@ class Tree:
         n = len(label)
         if not n:
             return np.zeros(0, bool)
-        order = np.lexsort((self.start, label))
+        order = sort_order((label, self.start))
         own, end = label[order].astype(np.int64), self.end[order]
         # Subtrees are nested or apart, so a node lies below an equal one exactly if an earlier end of its group passes its start.
         lifted = end + own * (n + 1)

@@ -1,0 +1,20 @@
+"""Run history: rows in SQLite, profiles as content-addressed blobs beside it.
+
+`open_store` names places only; the database is opened, and SQLAlchemy imported, at the first question.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from proftool.settings import Settings
+    from proftool.store.runs import SqlRunStore
+
+
+def open_store(settings: Settings) -> SqlRunStore:
+    """The store of these settings; StoreError where there is no place for one."""
+    from proftool.store.place import find_place
+    from proftool.store.runs import SqlRunStore
+
+    return SqlRunStore(find_place(settings), size_cap_bytes=settings.store_size_bytes, redact=settings.redact)

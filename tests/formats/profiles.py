@@ -59,8 +59,12 @@ def profiles(draw: st.DrawFn) -> Profile:
     for _ in range(draw(st.integers(0, 12))):
         node = builder.stack(draw(st.lists(st.sampled_from(frames), min_size=1, max_size=6)))
         lane = draw(st.sampled_from(lanes))
-        for metric in range(len(metrics)):
-            builder.add(node, lane, metric, draw(positive))
+        value = draw(positive)
+        for index, metric in enumerate(metrics):
+            # Waiting is part of the wall time before it; a profile that breaks this is not valid.
+            builder.add(
+                node, lane, index, draw(st.integers(1, value) if metric is WAITING_TIME else st.just(value) if not index else positive)
+            )
         if draw(st.booleans()):
             builder.sample(draw(positive), lane, node, draw(positive), draw(st.integers(0, 7)))
         if draw(st.booleans()):

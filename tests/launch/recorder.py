@@ -14,7 +14,7 @@ def main() -> int:
 
     result, asked = Path(sys.argv[1]), json.loads(sys.argv[2])
     try:
-        with tempfile.TemporaryDirectory(dir=result.parent) as folder:
+        with tempfile.TemporaryDirectory(dir=asked.get("folder", result.parent)) as folder:
             told = record(asked, Path(folder))
     except ProftoolError as error:
         told = {"error": type(error).__name__, "text": str(error), "exit_status": error.exit_code}
@@ -44,7 +44,8 @@ def record(asked: dict, folder: Path) -> dict:
         "interrupted": recording.interrupted,
         "notes": [*recording.notes, *(note for process in recording.processes for note in process.notes)],
         "processes": [
-            {"pid": p.pid, "name": p.name, "complete": p.complete, "reason": p.exit_reason, "parts": len(p.parts)} for p in recording.processes
+            {"pid": p.pid, "name": p.name, "complete": p.complete, "reason": p.exit_reason, "parts": len(p.parts)}
+            for p in recording.processes
         ],
     }
     try:
@@ -81,7 +82,13 @@ def record(asked: dict, folder: Path) -> dict:
             }
             for row in range(len(lanes))
         ],
-        "pass": {"complete": one.complete, "unseen": one.unseen, "notes": one.notes, "exit_status": one.exit_status, "version": one.backend_version},
+        "pass": {
+            "complete": one.complete,
+            "unseen": one.unseen,
+            "notes": one.notes,
+            "exit_status": one.exit_status,
+            "version": one.backend_version,
+        },
     }
 
 

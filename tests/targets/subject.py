@@ -4,7 +4,7 @@ import json
 import multiprocessing
 import os
 import pickle
-import signal  # noqa: F401  (used by the texts that `end` executes)
+import signal
 import subprocess
 import sys
 import threading
@@ -107,9 +107,12 @@ def execs():
     os.execv(sys.executable, [sys.executable, sys.argv[0], "subprocess_work"])
 
 
+spin_s = 0.05
+
+
 def spin():
     kept = hold(1)
-    busy(0.05, time.thread_time)
+    busy(spin_s, time.thread_time)
     return kept
 
 
@@ -126,7 +129,8 @@ def spin_2():
 
 
 def threads(count="3"):
-    started = [threading.Thread(target=globals()["spin_%d" % (n % 3)], name="spinner-%d" % n) for n in range(int(count))]
+    globals().update(spin_s=0.15 / int(count))
+    started = [threading.Thread(target=globals()[f"spin_{n % 3}"], name=f"spinner-{n}") for n in range(int(count))]
     for thread in started:
         thread.start()
     for thread in started:
@@ -189,7 +193,7 @@ def place(**more):
     more.update(
         argv=sys.argv,
         path0=sys.path[0],
-        path=[entry for entry in sys.path],
+        path=list(sys.path),
         cwd=os.getcwd(),
         main=sys.modules["__main__"].__name__,
         file=__file__,

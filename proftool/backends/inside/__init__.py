@@ -12,5 +12,13 @@ and the `Recorder` that it returns has
     main_returned() -> None     # the target's main code has returned, teardown has not begun (memory: what lives now is leaked)
     forked(part: str) -> None   # in a child of os.fork: forget the parent's recording, begin a new one into `part`
 
+and where the profiler has to be started in each thread, `per_thread = True` in the file and
+
+    thread_started() -> None    # called in each new thread of `threading` before its first call
+    abandon() -> None           # optional: in a child of os.fork that is not to be recorded, or before another program takes over
+
+`at_once = True` in the file starts it while `site` still runs, not when that has returned: for profilers that may not be started from
+within a profile function.
+
 A recorder never prints, never changes the target's exit status, and leaves no frame of its own in what it records.
 """

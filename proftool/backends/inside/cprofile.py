@@ -1,9 +1,10 @@
+# pyright: basic
 """cProfile inside the target: exact calls and times, a profile for each thread.
 
 The part is `marshal` of (format, threads); a thread is (native id, [entry…]), an entry (key, calls, recursive calls, total ns, self
 ns, [callee…]) and a callee (key, calls, recursive calls, total ns, self ns), all times inclusive as in `_lsprof`. A key is
-(file, first line, qualified name, bare name) of a code object, or ("", 0, text, text) of a builtin: more than pstats keeps, so
-methods of one name stay apart.
+(file, first line, qualified name, bare name) of a code object (no qualified name before Python 3.11), or ("", 0, text, text) of a
+builtin: more than pstats keeps, so methods of one name stay apart.
 """
 
 import marshal
@@ -87,7 +88,7 @@ def _key(code):
         return ("", 0, code, code)
     if code.co_filename in (__file__, _CHILD):
         return None
-    return (code.co_filename, code.co_firstlineno, getattr(code, "co_qualname", code.co_name), code.co_name)
+    return (code.co_filename, code.co_firstlineno, getattr(code, "co_qualname", ""), code.co_name)
 
 
 _CHILD = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "launch", "_child.py")

@@ -1,10 +1,12 @@
+# pyright: basic
 """pyinstrument inside the target: its stack sampler, subscribed in every thread.
 
 pyinstrument's `Profiler` sees the thread that starts it and keeps every sample as a list of texts. Its sampler (`StackSampler`, one a
 thread) is the same machinery without these limits, so this subscribes to it directly, keeps each stack once, and needs no renderer:
 the import costs a few milliseconds in place of ninety.
 
-The part is `marshal` of a dict: format, version, clock, interval, started_ns, frames (pyinstrument's frame texts), stacks (tuples of frame
+The part is `marshal` of a dict: format, version, clock, interval, started_ns, frames (pyinstrument's frame texts),
+qualnames ((file, first line, name) of a code object -> its qualified name, from Python 3.11), stacks (tuples of frame
 numbers, outermost first) and threads: {tid, name, offset_ns, stacks (numbers), wall_ns, cpu_ns: arrays of bytes, int64}.
 """
 
@@ -18,6 +20,7 @@ from array import array
 suffix = ".stacks"
 per_thread = True
 FORMAT = 1
+HAS_QUALNAMES = sys.version_info >= (3, 11)
 
 
 def start(part, options):
@@ -33,7 +36,7 @@ def _import_sampler(library_paths):
     package.__path__ = [folder]
     sys.modules["pyinstrument"] = package
     try:
-        import pyinstrument.stack_sampler as sampler
+        import pyinstrument.stack_sampler as sampler  # pyright: ignore[reportMissingImports]
     finally:
         for name in list(sys.modules):
             if name.partition(".")[0] == "pyinstrument":
@@ -75,7 +78,7 @@ class _Thread:
 
     def saw(self, call_stack, seconds, _async_state):
         cpu_ns = time.thread_time_ns()
-        self.stacks.append(self.recorder.stack(call_stack))
+        self.stacks.append(self.recorder.stack(call_stack, sys._getframe(1)))
         self.wall_ns.append(int(seconds * 1e9))
         self.cpu_ns.append(cpu_ns - self.last_cpu_ns)
         self.last_cpu_ns = cpu_ns
@@ -91,12 +94,21 @@ class Recorder:
         self.done = False
         self.threads = []
         self.stack_numbers = {}
+        self.qualnames = {}
         self.started_ns = time.time_ns()
         self.begun_ns = time.perf_counter_ns()
 
-    def stack(self, call_stack):
-        # The first entry is pyinstrument's own for the thread; the lane says that.
-        return self.stack_numbers.setdefault(tuple(call_stack[1:]), len(self.stack_numbers))
+    def stack(self, call_stack, frame):
+        stack = tuple(call_stack[1:])  # the first entry is pyinstrument's own for the thread; the lane says that
+        number = self.stack_numbers.get(stack)
+        if number is None:
+            number = self.stack_numbers[stack] = len(self.stack_numbers)
+            if HAS_QUALNAMES:
+                while frame is not None:
+                    code = frame.f_code
+                    self.qualnames[code.co_filename, code.co_firstlineno, code.co_name] = code.co_qualname
+                    frame = frame.f_back
+        return number
 
     def thread_started(self):
         if self.done:
@@ -140,6 +152,7 @@ class Recorder:
             "duration_ns": time.perf_counter_ns() - self.begun_ns,
             "own": [__file__, _CHILD, self.sampler.__file__],
             "frames": list(frames),
+            "qualnames": dict(self.qualnames),
             "stacks": stacks,
             "threads": [self._thread(thread, len(stacks)) for thread in list(self.threads)],
         }

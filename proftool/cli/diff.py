@@ -1,0 +1,128 @@
+"""`proftool diff`: what changed between two sides, and how sure that is."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from proftool.cli.options import RUN_HELP, Json, Metric, Open, Output, Quiet
+
+if TYPE_CHECKING:
+    from proftool.workflows.compare import Compared
+
+
+def diff(
+    base: Annotated[str, typer.Argument(metavar="BASE", help=RUN_HELP + " A label or commit of several runs names them all.")],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="The same, for what is compared with it.")],
+    metric: Metric = None,
+    force: Annotated[bool, typer.Option("--force", help="Compare what is not comparable.")] = False,
+    fail_on: Annotated[
+        str | None, typer.Option("--fail-on", metavar="RULE", help="Exit 1 where a function meets it: 'self>5% q<0.05'.")
+    ] = None,
+    open_: Open = False,
+    output: Output = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> int:
+    """Compare two runs, or two sets of runs."""
+    from pathlib import Path
+
+    from proftool import settings
+    from proftool.cli import output as streams
+    from proftool.contracts import ReportOptions
+    from proftool.store import open_store
+    from proftool.workflows.compare import compare
+    from proftool.workflows.gate import gate, parse_rule
+    from proftool.workflows.history import write_file
+
+    streams.set_quiet(quiet)
+    compared = compare(base, new, open_store(settings.load()), Path.cwd(), metric=metric, force=force)
+    answer = compared.diff
+    if fail_on is not None:
+        parse_rule(fail_on, answer.metric.name, answer.metric.unit)
+    if output is not None:
+        write_file(output, _content(compared, output))
+        streams.talk(f"wrote `{output}`")
+    if json:
+        streams.document(document(compared))
+    elif output is None and not open_:
+        from proftool.reports.diff import render_text
+
+        color = streams.has_color(sys.stdout)
+        streams.data(render_text(answer, ReportOptions(width=streams.width(), color=color)), end="")
+    if open_:
+        _show(compared, output)
+    if fail_on is None:
+        return 0
+    gated = gate(answer, fail_on)
+    names = ", ".join(f"`{_name(compared, c.function)}`" for c in gated.functions[:5])
+    streams.talk(f"{gated.outcome}: {gated.rule}" + (f": {names}" if names else ""))
+    return gated.outcome.exit_status
+
+
+def document(compared: Compared) -> dict[str, object]:
+    """The JSON document of a comparison."""
+    from proftool.reports.diff_document import diff_document
+    from proftool.workflows.compare import side_document
+
+    d = compared.diff
+    return diff_document(
+        d,
+        side_document(compared.base, d.base.name, d.base.metas[-1], len(d.base.metas)),
+        side_document(compared.new, d.new.name, d.new.metas[-1], len(d.new.metas)),
+    )
+
+
+def _name(compared: Compared, function: int) -> str:
+    profile = compared.diff.profile
+    return profile.text(int(profile.functions.qualname[function]))
+
+
+def _content(compared: Compared, path: object) -> bytes:
+    import json
+    from pathlib import Path
+
+    from proftool.errors import UsageError
+
+    match Path(str(path)).suffix:
+        case ".html" | ".htm":
+            return _page(compared)
+        case ".json":
+            return json.dumps(document(compared), ensure_ascii=False, indent=1).encode("utf-8", "backslashreplace")
+        case ".md":
+            from proftool.reports.diff_markdown import render_markdown
+
+            return render_markdown(compared.diff).encode("utf-8", "backslashreplace")
+        case suffix:
+            raise UsageError(
+                f"a diff is not written as `{suffix or path}`", cause="the file's ending says the form", fix="end it in .html, .md or .json"
+            )
+
+
+def _page(compared: Compared) -> bytes:
+    from proftool.contracts import ReportOptions
+    from proftool.reports.flamegraph import render_diff
+
+    return render_diff(compared.diff, ReportOptions())
+
+
+def _show(compared: Compared, output: object) -> None:
+    import tempfile
+    import webbrowser
+    from pathlib import Path
+
+    from proftool.cli import output as streams
+
+    if output is not None and str(output).endswith((".html", ".htm")):
+        path = Path(str(output)).resolve()
+    else:
+        with tempfile.NamedTemporaryFile(prefix="proftool-diff-", suffix=".html", delete=False) as file:
+            file.write(_page(compared))
+            path = Path(file.name)
+    try:
+        shown = webbrowser.open(path.as_uri())
+    except webbrowser.Error:
+        shown = False
+    streams.talk(f"{'opened' if shown else 'no browser here; the page is'} `{path}`")

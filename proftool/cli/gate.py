@@ -1,0 +1,45 @@
+"""`proftool gate`: pass or fail for continuous integration, with Markdown for the pull request on stdout."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from proftool.cli.options import RUN_HELP, Json, Metric, Output, Quiet
+
+
+def gate(
+    base: Annotated[str, typer.Argument(metavar="BASE", help=RUN_HELP)],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="The same, for what may be slower.")],
+    rule: Annotated[str, typer.Option("--fail-on", metavar="RULE", help="What fails: 'self>5% q<0.05'.")] = "self>2% q<0.05",
+    metric: Metric = None,
+    force: Annotated[bool, typer.Option("--force", help="Compare what is not comparable.")] = False,
+    output: Output = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> int:
+    """Pass (0), fail (1) or inconclusive (10): is anything slower?"""
+    from pathlib import Path
+
+    from proftool import settings
+    from proftool.cli import output as streams
+    from proftool.cli.diff import document
+    from proftool.reports.diff_markdown import render_markdown
+    from proftool.store import open_store
+    from proftool.workflows.compare import compare
+    from proftool.workflows.gate import gate as hold
+    from proftool.workflows.history import write_file
+
+    streams.set_quiet(quiet)
+    compared = compare(base, new, open_store(settings.load()), Path.cwd(), metric=metric, force=force)
+    gated = hold(compared.diff, rule)
+    text = render_markdown(compared.diff, outcome=str(gated.outcome), rule=gated.rule)
+    if output is not None:
+        write_file(output, text.encode("utf-8", "backslashreplace"))
+    if json:
+        streams.document(document(compared) | {"gate": {"outcome": str(gated.outcome), "rule": gated.rule}})
+    elif output is None:
+        streams.data(text, end="")
+    streams.talk(f"{gated.outcome}: {gated.rule}")
+    return gated.outcome.exit_status

@@ -1,0 +1,36 @@
+"""`proftool import`: store what other profilers wrote."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def import_(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Files, or folders of files, recognised by content.")],
+    label: Annotated[str | None, typer.Option(help="A label for every run that is made.")] = None,
+) -> None:
+    """Store files of other profilers as runs; prints the id of each."""
+    from proftool import settings
+    from proftool.store import open_store
+    from proftool.workflows.history import import_files
+
+    store = open_store(settings.load())
+    failed = None
+    for imported in import_files(files, store, label=label):
+        if imported.run is None:
+            if len(files) == 1 and not files[0].is_dir() and imported.error:
+                raise imported.error
+            failed = imported.error
+            typer.echo(f"error: {imported.error}", err=True)
+            continue
+        typer.echo(imported.run.id)
+        typer.echo(f"{imported.path}: run {imported.run.id}", err=True)
+        for sentence in imported.lost:
+            typer.echo(f"  lost: {sentence}", err=True)
+    for notice in store.take_notices():
+        typer.echo(notice, err=True)
+    if failed is not None:
+        raise typer.Exit(failed.exit_code)

@@ -1,0 +1,146 @@
+"""Connections to the run table, their transactions, and what their failures mean.
+
+A write transaction begins with `BEGIN IMMEDIATE`: one writer at a time, waiting up to `BUSY_S`, and what it read stays true
+until it commits. Readers are never kept waiting (WAL). A database that does not exist is empty, and reading does not create it.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
+
+from proftool.errors import StoreBusy, StoreError
+from proftool.store import migrate
+from proftool.store.place import Place
+
+BUSY_S = 15.0
+
+
+class Database:
+    """The run table of a place."""
+
+    def __init__(self, place: Place, *, busy_s: float = BUSY_S) -> None:
+        self._place = place
+        self._busy_s = busy_s
+        self._current = False
+        self._engine = _engine(place, busy_s)
+
+    @contextmanager
+    def reading(self) -> Generator[Connection | None, None, None]:
+        """A connection to read with; None where nothing was ever stored."""
+        if not self._place.database.exists():
+            yield None
+            return
+        with self._explained():
+            if not self._current:
+                self._bring_up()
+            with self._engine.connect() as connection:
+                yield connection
+
+    @contextmanager
+    def writing(self) -> Generator[Connection, None, None]:
+        """One write transaction; committed at the end of the block, rolled back by an exception."""
+        with self._explained():
+            if not self._current:
+                self._create()
+                self._bring_up()
+            with self._engine.connect().execution_options(begin="BEGIN IMMEDIATE") as connection, connection.begin():
+                yield connection
+
+    def _create(self) -> None:
+        self._place.make()
+        # SQLite gives its -wal and -shm files the mode of the database, so the first open decides for all of them.
+        os.close(os.open(self._place.database, os.O_RDWR | os.O_CREAT, 0o600))
+
+    def _bring_up(self) -> None:
+        with self._engine.connect() as connection:
+            current = migrate.is_current(migrate.version(connection))
+        if not current:
+            self._use_wal()
+            with self._engine.connect().execution_options(begin="BEGIN IMMEDIATE") as connection, connection.begin():
+                migrate.bring_up(connection)
+        self._current = True
+
+    def _use_wal(self) -> None:
+        # Changing the journal takes the whole file, and SQLite does not wait for that one.
+        end = time.monotonic() + self._busy_s
+        while True:
+            try:
+                connection = sqlite3.connect(self._place.database, timeout=self._busy_s)
+                try:
+                    connection.execute("PRAGMA journal_mode=WAL").fetchone()
+                    return
+                finally:
+                    connection.close()
+            except sqlite3.OperationalError as error:
+                if not error.sqlite_errorname.startswith("SQLITE_BUSY") or time.monotonic() > end:
+                    raise explain(error, self._place) from error
+                time.sleep(0.01)
+
+    @contextmanager
+    def _explained(self) -> Generator[None, None, None]:
+        try:
+            yield
+        except DBAPIError as error:
+            if isinstance(error.orig, sqlite3.Error):
+                raise explain(error.orig, self._place) from error
+            raise
+        except OSError as error:
+            from proftool.store.place import unwritable
+
+            raise unwritable(self._place.folder, error) from error
+
+
+def explain(error: sqlite3.Error, place: Place) -> StoreError:
+    """What a failure of SQLite means for the user."""
+    name, store = getattr(error, "sqlite_errorname", ""), f"the store `{place.folder}`"
+    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return StoreBusy(f"{store} is busy", cause="another process has been writing to it for too long", fix="try again when it has ended")
+    if name.startswith("SQLITE_FULL") or (name.startswith("SQLITE_IOERR") and _is_full(place)):
+        return StoreError(
+            f"no space left for {store}",
+            cause=str(error),
+            fix="free some space, `proftool prune --keep 10`, or `PROFTOOL_STORE=/path/on/another/disk`",
+        )
+    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+        return StoreError(f"the database of {store} is damaged", cause=str(error), fix="`proftool doctor --repair` saves what can be read")
+    if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")):
+        return StoreError(
+            f"cannot open the database of {store}", cause=str(error), fix="make it writable, or `PROFTOOL_STORE=/path/to/folder`"
+        )
+    return StoreError(
+        f"the database of {store} failed", cause=f"{error} ({name or type(error).__name__})", fix="`proftool doctor --repair`"
+    )
+
+
+def _is_full(place: Place) -> bool:
+    # SQLite maps 32 KiB of shared memory beside the database and calls it an I/O error where there is no room for it.
+    import shutil
+
+    try:
+        return shutil.disk_usage(place.database.parent).free < 1 << 16
+    except OSError:
+        return False
+
+
+def _engine(place: Place, busy_s: float) -> Engine:
+    # A connection for each question: safe across threads and forks, and the last one to close folds the WAL into the file.
+    engine = create_engine(place.url, poolclass=NullPool, connect_args={"timeout": busy_s})
+
+    def connected(connection: sqlite3.Connection, _record: object) -> None:
+        connection.isolation_level = None  # transactions are begun below, not by the driver's guess
+        connection.execute("PRAGMA synchronous=FULL")  # an announced run outlives a power cut
+
+    def begins(connection: Connection) -> None:
+        connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))
+
+    event.listen(engine, "connect", connected)
+    event.listen(engine, "begin", begins)
+    return engine

@@ -1,0 +1,302 @@
+"""The RunStore: rows in the database, profiles in blobs, and the order of writing that keeps both in step.
+
+Add: blob (temporary file, sync, rename), then row, then the announcement. A kill between them leaves a blob without a row,
+which no list shows and `prune` sweeps. Remove: rows, then blobs. Blobs are only ever removed inside a write transaction that saw no
+row for them, and `add` looks again for its blob inside its own: so no sweep can take a blob from under a new row.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from proftool.contracts import Run, RunQuery
+from proftool.errors import ProftoolError, RunNotFound, UsageError
+from proftool.store.blobs import FolderBlobs
+from proftool.store.place import Place
+from proftool.store.recordings import Recordings
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Select
+
+    from proftool.model.profile import Profile
+    from proftool.store.database import Database
+
+T = TypeVar("T")
+
+ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+"""Crockford's base 32: no letter that is taken for another."""
+ID_LENGTH = 10
+"""50 bits: among 100,000 runs two ids meet once in 225,000 stores, and a meeting is drawn again."""
+LABEL_MAX = 200
+SWEEP_GRACE_NS = 3600 * 1_000_000_000
+"""A blob without a row is left alone this long."""
+
+
+class SqlRunStore:
+    """Run history in a place; cheap to make, opened at the first question."""
+
+    def __init__(self, place: Place, *, size_cap_bytes: int | None = None, redact: tuple[str, ...] = ()) -> None:
+        self.place = place
+        self.blobs = FolderBlobs(place.blobs)
+        self.recordings = Recordings(place)
+        self._size_cap_bytes = size_cap_bytes
+        self._redact = redact
+        self._opened: Database | None = None
+        self._notices: list[str] = [place.notice] if place.notice else []
+
+    @property
+    def database(self) -> Database:
+        """Connections to the run table."""
+        if self._opened is None:
+            from proftool.store.database import Database
+
+            self._opened = Database(self.place)
+        return self._opened
+
+    def reopen(self) -> None:
+        """Forget the database that was open; another file may lie there now."""
+        self._opened = None
+
+    def take_notices(self) -> tuple[str, ...]:
+        """What the user should be told once: why the store is elsewhere, which runs were pruned."""
+        told, self._notices = tuple(self._notices), []
+        return told
+
+    def recordings_folder(self) -> Path:
+        """A private folder for raw parts, held by this process until `discard_recording`; repair finds what a kill leaves."""
+        return self.recordings.open()
+
+    def discard_recording(self, folder: Path) -> None:
+        """Remove a folder that `recordings_folder` gave."""
+        self.recordings.close(folder)
+
+    def add(self, profile: Profile, *, label: str | None = None) -> Run:
+        """Store a profile, secrets redacted; the run that can be announced. The size cap may take older unlabelled runs."""
+        from proftool.formats import native
+        from proftool.store.redact import redact_profile
+
+        if label is not None:
+            check_label(label)
+        profile = redact_profile(profile, self._redact)
+        run = self.insert(profile, native.dumps(profile), label)
+        if self._size_cap_bytes is not None:
+            self._keep_size(run, self._size_cap_bytes)
+        return run
+
+    def insert(self, profile: Profile, data: bytes, label: str | None) -> Run:
+        """Blob, then row, of a profile that is redacted; `data` is its content."""
+        from sqlalchemy import func, insert, select
+
+        from proftool.store.rows import row_of, run_of
+        from proftool.store.schema import runs
+
+        self.place.make()
+        blob = self.blobs.put(data)
+        try:
+            with self.database.writing() as connection:
+                if not self.blobs.has(blob):
+                    self.blobs.put(data)
+                newest = connection.execute(select(func.max(runs.c.added_ns))).scalar() or 0
+                row = row_of(
+                    profile,
+                    id=_new_id(connection),
+                    label=label,
+                    blob=blob,
+                    size_bytes=len(data),
+                    # A clock that was set back does not reorder `@latest`.
+                    added_ns=max(time.time_ns(), newest + 1),
+                )
+                connection.execute(insert(runs).values(row))
+        except BaseException as error:
+            self._forget(blob, error)
+            raise
+        return run_of(row)
+
+    def _forget(self, blob: str, reason: BaseException) -> None:
+        """Take back the blob of a row that could not be written; where even that fails, prune sweeps it later."""
+        try:
+            with self.database.writing() as connection:
+                self._sweep(connection, [blob])
+        except ProftoolError as error:
+            reason.add_note(f"its profile stays in `{self.place.blobs}` until the next `proftool prune`: {error.what}")
+
+    def find(self, query: RunQuery) -> Sequence[Run]:
+        """Newest first."""
+        from proftool.store.rows import run_of
+
+        with self.database.reading() as connection:
+            if connection is None:
+                return ()
+            return tuple(run_of(dict(row)) for row in connection.execute(_select(query)).mappings())
+
+    def load(self, run: Run) -> Profile:
+        """The run's profile; StoreError where its blob is gone, CorruptProfile where it is damaged."""
+        from proftool.formats import native
+
+        return native.loads(self.blobs.get(run.blob), self.blobs.path(run.blob))
+
+    def label(self, run: Run, label: str | None) -> Run:
+        """Give the run a label, or take it away; RunNotFound where the run went meanwhile."""
+        from sqlalchemy import update
+
+        from proftool.store.schema import runs
+
+        if label is not None:
+            check_label(label)
+        with self.database.writing() as connection:
+            if not connection.execute(update(runs).where(runs.c.id == run.id).values(label=label)).rowcount:
+                raise RunNotFound(f"no run `{run.id}`", cause="it was removed meanwhile", fix="`proftool list` shows the runs there are")
+        return replace(run, label=label)
+
+    def remove(self, runs: Sequence[Run]) -> None:
+        """Remove runs, labelled or not, and the blobs that no other run shares."""
+        self._remove(runs, keep_labelled=False)
+
+    def remove_unlabelled(self, runs: Sequence[Run]) -> tuple[Run, ...]:
+        """Remove those that bear no label by the time they are removed; which went."""
+        return self._remove(runs, keep_labelled=True)
+
+    def _remove(self, gone: Sequence[Run], *, keep_labelled: bool) -> tuple[Run, ...]:
+        from sqlalchemy import delete
+
+        from proftool.store.schema import runs
+
+        went: list[Run] = []
+        with self.database.reading() as connection:
+            if connection is None:
+                return ()
+        for some in _chunks(gone):
+            with self.database.writing() as connection:
+                which = delete(runs).where(runs.c.id.in_([run.id for run in some])).returning(runs.c.id)
+                if keep_labelled:
+                    which = which.where(runs.c.label.is_(None))
+                removed = set(connection.execute(which).scalars())
+            went += [run for run in some if run.id in removed]
+            with self.database.writing() as connection:
+                self._sweep(connection, [run.blob for run in some])
+        return tuple(went)
+
+    def size_bytes(self) -> int:
+        """Bytes of all profiles."""
+        from sqlalchemy import func, select
+
+        from proftool.store.schema import runs
+
+        with self.database.reading() as connection:
+            return 0 if connection is None else int(connection.execute(select(func.sum(runs.c.size_bytes))).scalar() or 0)
+
+    def sweep(self, grace_ns: int = SWEEP_GRACE_NS) -> int:
+        """Remove blobs that no run has and that nobody touched for the grace time; how many."""
+        if not self.place.database.exists():
+            return 0
+        old = [info.name for info in self.blobs.infos() if info.touched_ns < time.time_ns() - grace_ns]
+        swept = 0
+        for some in _chunks(old):
+            with self.database.writing() as connection:
+                swept += self._sweep(connection, some)
+        return swept + self.blobs.sweep_temporary(grace_ns)
+
+    def _sweep(self, connection: Connection, blobs: Sequence[str]) -> int:
+        """Remove those that no row has; only inside a write transaction."""
+        from sqlalchemy import select
+
+        from proftool.store.schema import runs
+
+        wanted = set(connection.execute(select(runs.c.blob).where(runs.c.blob.in_(blobs))).scalars())
+        unwanted = [name for name in dict.fromkeys(blobs) if name not in wanted]
+        for name in unwanted:
+            self.blobs.remove(name)
+        return len(unwanted)
+
+    def _keep_size(self, newest: Run, cap_bytes: int) -> None:
+        """Beyond the cap, remove the oldest unlabelled runs down to a tenth below it, so that not every add has to."""
+        from proftool.units import Unit, people
+
+        excess = self.size_bytes() - cap_bytes
+        if excess <= 0:
+            return
+        excess += cap_bytes // 10
+        gone: list[Run] = []
+        for run in self._oldest_unlabelled(newest):
+            if excess <= 0:
+                break
+            gone.append(run)
+            excess -= run.size_bytes
+        went = self.remove_unlabelled(gone)
+        cap = people(cap_bytes, Unit.BYTES)
+        if went:
+            self._notices.append(
+                f"pruned {len(went)} old {'run' if len(went) == 1 else 'runs'} to stay within {cap}; label a run to keep it"
+            )
+        if excess > cap_bytes // 10:
+            self._notices.append(f"labelled runs alone take more than {cap}; `proftool rm` removes them, `store-size` sets the cap")
+
+    def _oldest_unlabelled(self, newest: Run) -> Iterator[Run]:
+        from sqlalchemy import select
+
+        from proftool.store.rows import run_of
+        from proftool.store.schema import runs
+
+        chosen = select(runs).where(runs.c.label.is_(None), runs.c.id != newest.id).order_by(runs.c.added_ns)
+        with self.database.reading() as connection:
+            if connection is not None:
+                yield from (run_of(dict(row)) for row in connection.execute(chosen).mappings())
+
+
+def check_label(label: str) -> None:
+    """UsageError for a label that could not be typed back as the name of a run."""
+    problem = None
+    if not label.strip() or label != label.strip():
+        problem = "it is empty, or begins or ends with a space"
+    elif label[0] in "@-":
+        problem = f"`{label[0]}` at its beginning means something else on the command line"
+    elif not label.isprintable():
+        problem = "it has characters that cannot be shown"
+    elif len(label) > LABEL_MAX:
+        problem = f"it is longer than {LABEL_MAX} characters"
+    if problem:
+        raise UsageError(f"`{label[:40]}` cannot be a label", cause=problem, fix="write a short text, for example `--label before`")
+
+
+def _new_id(connection: Connection) -> str:
+    from sqlalchemy import select
+
+    from proftool.store.schema import runs
+
+    while True:
+        # Random, not ordered by time: the first two or three characters then tell runs apart, where a time would repeat.
+        id = "".join(secrets.choice(ID_ALPHABET) for _ in range(ID_LENGTH))
+        if connection.execute(select(runs.c.id).where(runs.c.id == id)).scalar() is None:
+            return id
+
+
+def _select(query: RunQuery) -> Select[tuple[object, ...]]:
+    from sqlalchemy import select
+
+    from proftool.store.schema import runs
+
+    chosen = select(runs).order_by(runs.c.added_ns.desc())
+    if query.ids is not None:
+        chosen = chosen.where(runs.c.id.in_(query.ids))
+    if query.id_prefix is not None:
+        chosen = chosen.where(runs.c.id >= query.id_prefix, runs.c.id < query.id_prefix + "\U0010ffff")
+    if query.label is not None:
+        chosen = chosen.where(runs.c.label == query.label)
+    if query.commit_prefix is not None:
+        chosen = chosen.where(runs.c.git_commit >= query.commit_prefix, runs.c.git_commit < query.commit_prefix + "\U0010ffff")
+    if query.before_ns is not None:
+        chosen = chosen.where(runs.c.added_ns < query.before_ns)
+    if query.limit is not None or query.offset:
+        chosen = chosen.limit(query.limit).offset(query.offset)
+    return chosen
+
+
+def _chunks(items: Sequence[T], size: int = 500) -> Iterator[Sequence[T]]:
+    # Short transactions: a prune of 10,000 runs lets other writers in between.
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

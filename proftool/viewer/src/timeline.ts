@@ -1,0 +1,42 @@
+// Series over time from samples, counters and intervals, in equal buckets.
+import type { Profile } from "./profile";
+import type { Unit } from "./schema";
+
+export interface Series {
+  title: string;
+  values: Float64Array;
+  most: number;
+  /** ns since the start. */
+  end: number;
+  unit: Unit;
+  per?: string;
+}
+
+const highest = (values: Float64Array): number => values.reduce((a, b) => Math.max(a, b), 0);
+
+/** When does the recording end, by the latest thing that is known? ns. */
+export function endOf(p: Profile): number {
+  let end = p.head.meta.passes[0]?.duration_ns ?? 0;
+  for (const column of [p.samples.time_ns, p.intervals.start_ns, p.intervals.end_ns, p.counters.time_ns]) for (const t of column) if (t > end) end = t;
+  return end;
+}
+
+/** Time spent per bucket that was not waiting, over all lanes or one. */
+export function rates(p: Profile, buckets: number, lane: number): Series {
+  const end = endOf(p), values = new Float64Array(buckets), s = p.samples;
+  for (let k = 0; k < s.node.length; k++) if ((lane < 0 || s.lane[k] === lane) && !(s.status[k]! & 1)) values[Math.min(buckets - 1, Math.floor((s.time_ns[k]! / (end || 1)) * buckets))]! += s.weight[k]!;
+  return { title: "time not waiting", values, most: highest(values), end, unit: "ns", per: ` in ${Math.round(end / buckets / 1e5) / 10} ms` };
+}
+
+/** Bytes alive at each moment, by a sweep over starts and ends. */
+export function liveBytes(p: Profile, buckets: number, lane: number): Series {
+  const end = endOf(p), values = new Float64Array(buckets), v = p.intervals, at = (t: number): number => Math.min(buckets - 1, Math.floor((t / (end || 1)) * buckets));
+  for (let k = 0; k < v.node.length; k++) {
+    if (lane >= 0 && v.lane[k] !== lane) continue;
+    values[at(v.start_ns[k]!)]! += v.bytes[k]!;
+    const stop = v.end_ns[k]! < 0 ? buckets : at(v.end_ns[k]!) + 1;
+    if (stop < buckets) values[stop]! -= v.bytes[k]!;
+  }
+  for (let k = 1; k < buckets; k++) values[k]! += values[k - 1]!;
+  return { title: "bytes alive", values, most: highest(values), end, unit: "bytes" };
+}

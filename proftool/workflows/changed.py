@@ -1,0 +1,80 @@
+"""Which functions did a commit range touch? `git diff` of two commits, its hunks laid over the functions of the new side's files."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+from proftool.model.diff import Diff, FunctionChange
+from proftool.model.explain import explain
+
+_HUNK = re.compile(r"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
+_LIMIT_S = 10.0
+
+
+def with_changes(diff: Diff, cwd: Path) -> Diff:
+    """The diff whose functions say whether their code changed, where both sides name a commit of the checkout around `cwd`."""
+    commits = [next((m.git for m in reversed(side.metas) if m.git), None) for side in (diff.base, diff.new)]
+    base, new = commits
+    strings, f = diff.profile.strings, diff.profile.functions
+    touched: dict[str, list[tuple[int, int]]] | None = None
+    if base and new:
+        range_ = (base.commit,) if new.dirty else (base.commit, new.commit)
+        if not base.dirty:
+            touched = touched_lines(cwd, *range_)
+    if touched is None:
+        return diff
+    spans: dict[str, dict[int, int]] = {}
+    sources = {file: text for meta in diff.new.metas for file, text in meta.sources}
+    changes: list[FunctionChange] = []
+    for change in diff.functions:
+        file, line = strings[int(f.file[change.function])], int(f.first_line[change.function])
+        if not line or not file or file.startswith("/"):
+            changes.append(change)
+            continue
+        if file not in spans:
+            spans[file] = _spans(sources.get(file))
+        last = spans[file].get(line)
+        if last is None and touched.get(file):
+            changes.append(change)
+            continue
+        hit = any(low <= (last or line) and line <= high for low, high in touched.get(file, ()))
+        changes.append(replace(change, code_changed=hit))
+    result = replace(diff, functions=tuple(changes))
+    return replace(result, explanation=explain(result))
+
+
+def touched_lines(cwd: Path, *commits: str) -> dict[str, list[tuple[int, int]]] | None:
+    """File (from the checkout's root) -> ranges of lines of the new side that changed; None where git cannot tell."""
+    command = ["git", "-c", "core.fsmonitor=false", "diff", "--no-ext-diff", "--no-color", "--relative", "-U0", *commits, "--", "*.py"]
+    try:
+        done = subprocess.run(
+            command, cwd=cwd, capture_output=True, stdin=subprocess.DEVNULL, timeout=_LIMIT_S, text=True, errors="replace"
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    if done.returncode != 0:
+        return None
+    result: dict[str, list[tuple[int, int]]] = {}
+    file = ""
+    for line in done.stdout.splitlines():
+        if line.startswith("+++ "):
+            file = line[6:].strip() if line.startswith("+++ b/") else ""
+        elif file and (hunk := _HUNK.match(line)):
+            start, count = int(hunk[3]), int(hunk[4]) if hunk[4] is not None else 1
+            result.setdefault(file, []).append((start, start + max(count - 1, 0)))
+    return result
+
+
+def _spans(source: str | None) -> dict[int, int]:
+    """Line of `def` -> last line."""
+    if source is None:
+        return {}
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):
+        return {}
+    return {n.lineno: n.end_lineno or n.lineno for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)}

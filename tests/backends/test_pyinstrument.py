@@ -1,0 +1,96 @@
+"""pyinstrument's totals are pyinstrument's own; a sleep is waiting; the clock can be the CPU's."""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from marshal import loads
+from pathlib import Path
+
+import pytest
+
+from proftool.backends.pyinstrument import backend
+from proftool.contracts import Clock, Interpreter, Mode, Program, Recording, RecordOptions, Unavailable
+from proftool.errors import BackendUnavailable
+from proftool.launch.start import launch
+from proftool.model.check import checked
+from proftool.model.profile import Profile
+
+BURN = """
+import time
+def burn(s, clock=time.perf_counter):
+    end = clock() + s
+    while clock() < end: sum(range(200))
+"""
+
+
+def record(folder: Path, code: str, **options: object) -> Recording:
+    asked = RecordOptions(mode=Mode.SAMPLE, **options)  # type: ignore[arg-type]
+    program = Program(python=Path(sys.executable), code=BURN + code)
+    return launch(program, backend.command(program, asked, folder), asked, folder)
+
+
+def total(profile: Profile, metric: str, name: str | None = None) -> int:
+    """Of the whole profile, or of everything below a function."""
+    cells, found = profile.cells, 0
+    for node, value in zip(
+        cells.node[cells.metric == profile.metric_index(metric)], cells.value[cells.metric == profile.metric_index(metric)], strict=True
+    ):
+        while node >= 0 and name is not None:
+            if profile.text(int(profile.functions.qualname[profile.frames.function[profile.nodes.frame[node]]])) == name:
+                break
+            node = profile.nodes.parent[node]
+        found += int(value) if node >= 0 else 0
+    return found
+
+
+def test_totals_are_those_of_pyinstrument(tmp_path: Path) -> None:
+    """The same samples as a pyinstrument session give the same time."""
+    from pyinstrument.session import Session
+
+    recording = record(tmp_path, "burn(0.3)")
+    profile = checked(backend.read(recording))
+    part = loads(recording.processes[0].parts[0].read_bytes())
+    records = []
+    for thread in part["threads"]:
+        for stack, wall_ns in zip(array("q", thread["stacks"]), array("q", thread["wall_ns"]), strict=True):
+            frames = [part["frames"][f] for f in part["stacks"][stack]]
+            if not any(text.split("\0")[1] in part["own"] for text in frames):
+                records.append((["MainThread\0<thread>\x001", *frames], wall_ns / 1e9))
+    session = Session(records, 0.0, 1.0, 0.001, 0.001, len(records), [], "", 0.0, [], [])
+    root = session.root_frame(trim_stem=False)
+    assert root is not None
+    assert total(profile, "wall_time") == pytest.approx(
+        root.time * 1e9, rel=0.01
+    )  # the recording's own last sample is kept, without its frames
+    assert abs(total(profile, "samples") - len(records)) <= 2
+
+
+def test_a_sleep_is_waiting_and_work_is_not(tmp_path: Path) -> None:
+    """Waiting time is the sleep's, wall time is both, CPU time is the work's."""
+    profile = checked(backend.read(record(tmp_path, "def nap(): time.sleep(0.6)\nnap()\nburn(0.3, time.thread_time)")))
+    assert total(profile, "waiting_time", "nap") >= 0.55e9
+    assert total(profile, "waiting_time", "burn") < 0.5 * total(profile, "wall_time", "burn")
+    assert 0.2e9 <= total(profile, "cpu_time", "burn") <= 0.4e9
+
+
+def test_the_cpu_clock(tmp_path: Path) -> None:
+    """A sleep costs no CPU time, so it is not there."""
+    profile = checked(backend.read(record(tmp_path, "def nap(): time.sleep(0.5)\nnap()\nburn(0.3, time.thread_time)", clock=Clock.CPU)))
+    assert [metric.name for metric in profile.metrics] == ["cpu_time", "samples"]
+    assert total(profile, "cpu_time", "nap") < 0.05e9
+    assert 0.2e9 <= total(profile, "cpu_time", "burn") <= 0.4e9
+    assert profile.meta.passes[0].clock == "cpu"
+
+
+def test_an_interpreter_that_it_was_not_built_for() -> None:
+    """Status 3 with a fix, before anything is started."""
+    available = backend.availability(Interpreter(executable=Path("/usr/bin/python3.8"), version=(3, 8, 1)))
+    assert isinstance(available, Unavailable)
+    assert "pip install pyinstrument" in available.fix
+
+
+def test_native_frames_are_refused(tmp_path: Path) -> None:
+    """Never ignored."""
+    with pytest.raises(BackendUnavailable):
+        record(tmp_path, "", native=True)

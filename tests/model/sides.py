@@ -1,0 +1,74 @@
+"""Runs of a pretended program, drawn by a seeded random number generator: what a sampler would see on a machine whose speed drifts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from proftool.model.builder import ProfileBuilder
+from proftool.model.diff import Diff, FunctionChange
+from proftool.model.meta import Meta, Pass
+from proftool.model.profile import CALLS, WALL_TIME, Category, Profile
+
+SHARES = {"transform": 0.45, "parse": 0.25, "render": 0.14, "encode": 0.10, "pad": 0.04, "escape": 0.02}
+QUANTUM_NS = 1_000_000
+FLAGGED = {"slower", "faster", "more", "less", "new", "gone"}
+
+
+def sampled(
+    rng: np.random.Generator,
+    *,
+    plant: Mapping[str, float] | None = None,
+    drift: float = 1.0,
+    n_samples: int = 800,
+    speed_cv: float = 0.15,
+    own_cv: float = 0.01,
+    shares: Mapping[str, float] = SHARES,
+) -> Profile:
+    """One run: ten rounds of all functions, sampled every millisecond; `plant` multiplies functions, `drift` everything."""
+    builder = ProfileBuilder([replace(WALL_TIME, mode="sample")], Meta(passes=(Pass(mode="sample", backend="drawn", clock="wall"),)))
+    lane = builder.lane()
+    root = builder.node(-1, builder.frame(builder.function("main", module="app", file="app.py", category=Category.PROJECT)))
+    names = list(shares)
+    nodes = [builder.node(root, builder.frame(_function(builder, name))) for name in names]
+    speed = drift * np.exp(rng.normal(0, speed_cv))
+    own = np.exp(rng.normal(0, own_cv, len(names)))
+    each = np.array([shares[name] * (plant or {}).get(name, 1.0) for name in names]) * own * speed * n_samples * QUANTUM_NS / 10
+    ends = np.cumsum(np.concatenate([each * np.exp(rng.normal(0, 0.05)) for _ in range(10)]))
+    times = np.arange(rng.uniform(0, QUANTUM_NS), ends[-1], QUANTUM_NS)
+    for time, at in zip(times.tolist(), (np.searchsorted(ends, times) % len(names)).tolist(), strict=True):
+        builder.add(nodes[at], lane, 0, QUANTUM_NS)
+        builder.sample(int(time), lane, nodes[at], QUANTUM_NS)
+    return builder.build()
+
+
+def counted(calls: Mapping[str, int], cost_ns: Mapping[str, int]) -> Profile:
+    """One traced run: calls and time of each function."""
+    builder = ProfileBuilder([replace(WALL_TIME, mode="trace"), replace(CALLS, mode="trace")])
+    lane = builder.lane()
+    for name, count in calls.items():
+        node = builder.node(-1, builder.frame(_function(builder, name)))
+        builder.add(node, lane, 0, count * cost_ns[name])
+        builder.add(node, lane, 1, count)
+    return builder.build()
+
+
+def _function(builder: ProfileBuilder, name: str) -> int:
+    return builder.function(name, module="app", file="app.py", category=Category.PROJECT)
+
+
+def name_of(diff: Diff, change: FunctionChange) -> str:
+    """The qualified name of a row."""
+    return diff.profile.text(int(diff.profile.functions.qualname[change.function]))
+
+
+def flagged(diff: Diff) -> dict[str, str]:
+    """Functions that are claimed to have changed, and how, in order."""
+    return {name_of(diff, c): str(c.verdict) for c in diff.functions if str(c.verdict) in FLAGGED}
+
+
+def by_name(diff: Diff) -> dict[str, FunctionChange]:
+    """Rows by qualified name."""
+    return {name_of(diff, c): c for c in diff.functions}

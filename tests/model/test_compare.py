@@ -1,0 +1,150 @@
+"""The diff of two sides: its laws, and what it says of planted changes on a machine that drifts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from model.sides import by_name, counted, flagged, sampled
+from text_profile import profile_from_text
+
+from proftool.errors import NotComparable
+from proftool.model.compare import diff, over_dispersion
+from proftool.model.diff import VERDICTS, Verdict
+from proftool.model.profile import PEAK_BYTES, SAMPLES
+from proftool.model.tree import metric_total
+
+
+def sides(seed: int, n: int, **planted: object) -> tuple[list, list]:
+    """Two sides of n runs."""
+    rng = np.random.default_rng(seed)
+    return [sampled(rng) for _ in range(n)], [sampled(rng, **planted) for _ in range(n)]  # pyright: ignore[reportArgumentType]
+
+
+def test_a_run_against_itself_is_empty() -> None:
+    """diff(a, a) has no change at all."""
+    run = sampled(np.random.default_rng(1))
+    answer = diff([run], [run])
+    assert flagged(answer) == {}
+    assert all(c.delta_self == 0 and c.delta_total == 0 and c.verdict is Verdict.SAME for c in answer.functions)
+
+
+@pytest.mark.parametrize("n", [1, 5])
+def test_swapped_sides_mirror_the_answer(n: int) -> None:
+    """diff(b, a) = -diff(a, b), intervals and q included."""
+    base, new = sides(2, n, plant={"parse": 1.3})
+    there, back = by_name(diff(base, new)), by_name(diff(new, base))
+    assert there.keys() == back.keys()
+    for name, c in there.items():
+        assert c.delta_self == -back[name].delta_self
+        assert c.delta_total == -back[name].delta_total
+        assert c.q == pytest.approx(back[name].q)
+        assert (c.low, c.high) == pytest.approx((-(back[name].high or 0), -(back[name].low or 0)))
+
+
+def test_functions_add_up_to_the_total() -> None:
+    """Σ delta_self is the change of the total, and the union tree's metrics hold both totals."""
+    base, new = sides(3, 5, plant={"transform": 1.3})
+    answer = diff(base, new)
+    assert sum(c.delta_self for c in answer.functions) == pytest.approx(answer.new_total - answer.base_total)
+    assert [metric_total(answer.profile, side) for side in (0, 1)] == pytest.approx([answer.base_total, answer.new_total], abs=50)
+    assert [m.name for m in answer.profile.metrics] == ["wall_time.before", "wall_time.after"]
+
+
+def test_identical_programs_are_not_flagged_though_the_machine_drifts() -> None:
+    """A/A with the second side recorded on a machine 30 % slower."""
+    alarms = sum(bool(flagged(diff(*sides(seed, 5, drift=1.3)))) for seed in range(30))
+    assert alarms <= 1  # 4 % of 30 comparisons
+
+
+def test_identical_single_runs_are_not_flagged() -> None:
+    """A/A with one run a side."""
+    alarms = sum(bool(flagged(diff(*sides(seed, 1)))) for seed in range(40))
+    assert alarms <= 3  # 8 % of 40 comparisons
+
+
+@pytest.mark.parametrize("drift", [0.9, 1.0, 1.2])
+def test_a_planted_change_leads_and_nothing_else_is_flagged(drift: float) -> None:
+    """+30 % in one function, five runs a side, recorded one side after the other."""
+    answer = diff(*sides(7, 5, plant={"transform": 1.3}, drift=drift))
+    assert flagged(answer) == {"transform": "slower"}
+    transform = by_name(answer)["transform"]
+    assert answer.functions[0] is transform
+    assert transform.q is not None
+    assert transform.q < 0.05
+    assert not transform.weak
+    assert "`transform` is slower" in answer.explanation
+
+
+def test_single_runs_are_marked_weak() -> None:
+    """A large change is found with one run a side, and said to be weak evidence."""
+    base, new = sides(5, 1, plant={"transform": 1.8}, speed_cv=0.02)
+    answer = diff(base, new)
+    assert by_name(answer)["transform"].weak
+    assert "weak evidence" in answer.explanation
+
+
+def test_nodes_carry_the_verdict_of_the_function_that_changed() -> None:
+    """Only the node of the planted function is coloured; its caller is not."""
+    answer = diff(*sides(7, 5, plant={"transform": 1.3}))
+    coloured = np.flatnonzero(answer.node_verdict != VERDICTS.index(Verdict.SAME))
+    names = [answer.profile.text(int(answer.profile.functions.qualname[answer.profile.nodes.frame[node]])) for node in coloured]
+    assert names == ["transform"]
+    assert answer.node_certainty[coloured[0]] > 0.95
+
+
+def test_double_calls_against_double_cost() -> None:
+    """Δ splits into more calls and dearer calls, which add up to it."""
+    calls, cost = {"f": 1000, "g": 1000}, {"f": 10_000, "g": 10_000}
+    more = by_name(diff([counted(calls, cost)], [counted({"f": 2000, "g": 1000}, cost)]))["f"]
+    dearer = by_name(diff([counted(calls, cost)], [counted(calls, {"f": 20_000, "g": 10_000})]))["f"]
+    assert (more.more_calls, more.dearer_calls) == (more.delta_self, 0)
+    assert (dearer.more_calls, dearer.dearer_calls) == (0, dearer.delta_self)
+
+
+def test_calls_are_certain() -> None:
+    """Counts of a deterministic program need no statistics."""
+    calls, cost = {"f": 1000, "g": 1000}, {"f": 10, "g": 10}
+    answer = diff([counted(calls, cost)], [counted({"f": 2000, "g": 1000}, cost)], metric="calls")
+    assert flagged(answer) == {"f": "more"}
+    f = answer.functions[0]
+    assert (f.q, f.low, f.high, f.weak) == (0.0, 1000.0, 1000.0, False)
+
+
+def test_bookkeeping_of_some_bytes_is_not_flagged() -> None:
+    """Memory: 64 KiB of noise is nothing, 50 MB at one place is the answer."""
+    small = profile_from_text("main main\nload cache\n= 8000000 8000000", metric=PEAK_BYTES)
+    noisy = profile_from_text("main main\nload cache\n= 8004096 8000000", metric=PEAK_BYTES)
+    grown = profile_from_text("main main\nload cache\n= 60428800 8000000", metric=PEAK_BYTES)
+    assert flagged(diff([small], [noisy])) == {}
+    answer = diff([small], [grown])
+    assert flagged(answer) == {"load": "more"}
+    assert answer.functions[0].delta_self == 52_428_800
+
+
+def test_sides_without_a_common_metric_are_refused() -> None:
+    """Time against bytes is no comparison, and the error says why."""
+    bytes_, counts = profile_from_text("main\n= 5", metric=PEAK_BYTES), profile_from_text("main\n= 5", metric=SAMPLES)
+    with pytest.raises(NotComparable) as told:
+        diff([bytes_], [counts], names=("old", "new"))
+    assert "no metric in common" in told.value.cause
+
+
+def test_values_are_per_observed_second_of_attached_runs() -> None:
+    """Two seconds of observation with twice the time spent are the same as one."""
+    one = sampled(np.random.default_rng(4))
+    two = replace(one, cells=replace(one.cells, value=one.cells.value * 2))
+    recorded = one.meta.passes[0]
+    seen = [
+        p.with_meta(replace(p.meta, passes=(replace(recorded, attached=True, duration_ns=s * 10**9),))) for p, s in ((one, 1), (two, 2))
+    ]
+    answer = diff([seen[0]], [seen[1]])
+    assert answer.new_total == pytest.approx(answer.base_total)
+    assert flagged(answer) == {}
+
+
+def test_one_slow_phase_is_no_over_dispersion() -> None:
+    """A program that does one thing first and another then has phases, not noise."""
+    times = np.arange(2400, dtype=np.int64)
+    assert over_dispersion(times, (times >= 1200).astype(np.int32)) == 1.0

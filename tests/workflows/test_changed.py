@@ -1,0 +1,58 @@
+"""Which functions a commit touched, asked of a real checkout."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+from model.sides import by_name
+
+from proftool.model.builder import ProfileBuilder
+from proftool.model.compare import diff
+from proftool.model.meta import Git, Meta
+from proftool.model.profile import WALL_TIME, Category, Profile
+from proftool.workflows.changed import with_changes
+
+SOURCE = "def slow():\n    return 1\n\n\ndef same():\n    return 2\n"
+
+
+def git(folder: Path, *words: str) -> str:
+    """Run git with an identity of its own."""
+    identity = ("-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false")
+    return subprocess.run(["git", *identity, *words], cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def run(commit: str, source: str, slow_ns: int, dirty: bool = False) -> Profile:
+    """A run at that commit."""
+    builder = ProfileBuilder([WALL_TIME], Meta(git=Git(commit=commit, dirty=dirty), sources=(("app.py", source),)))
+    lane = builder.lane()
+    for name, value in (("slow", slow_ns), ("same", 10**8)):
+        line = 1 + source[: source.index(f"def {name}")].count("\n")
+        function = builder.function(name, module="app", file="app.py", first_line=line, category=Category.PROJECT)
+        builder.add(builder.node(-1, builder.frame(function, line)), lane, 0, value)
+    return builder.build()
+
+
+def test_changed_functions_are_told_from_those_that_only_shifted(tmp_path: Path) -> None:
+    """An edit in one function, the other merely lower in the file."""
+    git(tmp_path, "init", "-q")
+    commits: list[str] = []
+    edited = SOURCE.replace("return 1", "x = 1\n    return x")
+    for text in (SOURCE, edited):
+        (tmp_path / "app.py").write_text(text)
+        git(tmp_path, "add", ".")
+        git(tmp_path, "commit", "-qm", "x")
+        commits.append(git(tmp_path, "rev-parse", "HEAD"))
+    answer = with_changes(diff([run(commits[0], SOURCE, 10**8)], [run(commits[1], edited, 2 * 10**8)]), tmp_path)
+    rows = by_name(answer)
+    assert rows["slow"].code_changed is True
+    assert rows["same"].code_changed is False
+
+
+def test_without_commits_nothing_is_claimed(tmp_path: Path) -> None:
+    """Unknown stays unknown, also where the base was recorded from edited files."""
+    base, new = run("a" * 40, SOURCE, 10**8, dirty=True), run("b" * 40, SOURCE, 10**8)
+    assert {c.code_changed for c in with_changes(diff([base], [new]), tmp_path).functions} == {None}
+    bare = base.with_meta(replace(base.meta, git=None))
+    assert {c.code_changed for c in with_changes(diff([bare], [new]), tmp_path).functions} == {None}
