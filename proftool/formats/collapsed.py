@@ -24,12 +24,12 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from proftool.formats.identity import Identifier
+from proftool.formats.identity import Identifier, bare_name, spelled
 from proftool.formats.limits import MAX_FILE_BYTES, MAX_NODES, MAX_STACK_DEPTH, MAX_VALUE, corrupt, entered, refuse_unreadable, too_large
 from proftool.formats.loss import losses
 from proftool.model.builder import ProfileBuilder, finish
 from proftool.model.meta import Meta, Pass
-from proftool.model.profile import SAMPLES, Cells, Int32Array, Int64Array, Metric, MetricKind, Nodes, Profile
+from proftool.model.profile import SAMPLES, Cells, Int32Array, Int64Array, Metric, MetricKind, Nodes, Profile, ints
 from proftool.units import Unit
 
 _CHUNK_BYTES = 1 << 20
@@ -37,6 +37,7 @@ _TABLE_BITS = 18
 _MASKS = np.array([(1 << 8 * n) - 1 for n in range(9)], np.uint64)
 _NEWLINE, _SEMICOLON, _SPACE, _RETURN, _ZERO = b"\n; \r0"
 _PLACED = re.compile(r"(.*) \((.+):(\d{1,9})\)", re.DOTALL)
+_BINARY = re.compile(rb"[\0-\x08\x0e-\x1f]")
 _STACK = re.compile(rb"(?:[^\0]*[^\0\s;][^\0]*)? \d+\r?")
 
 UInt64Array = NDArray[np.uint64]
@@ -50,7 +51,9 @@ class Collapsed:
 
     def matches(self, head: bytes) -> bool:
         """Is every whole line a stack and a count?"""
-        lines = [line for line in (head.split(b"\n")[:-1] if len(head) >= 4096 and b"\n" in head else head.split(b"\n")) if line.strip()]
+        if len(head) >= 4096 and b"\n" not in head:
+            return b";" in head and not _BINARY.search(head)  # one stack that is longer than what is looked at
+        lines = [line for line in (head.split(b"\n")[:-1] if len(head) >= 4096 else head.split(b"\n")) if line.strip()]
         return bool(lines) and all(_STACK.fullmatch(line) for line in lines)
 
     def read(self, path: Path) -> Profile:
@@ -75,10 +78,10 @@ class Collapsed:
         labels = _labels(profile)
         lines: list[str] = []
         prefix: dict[int, str] = {-1: ""}
-        parent, frame = profile.nodes.parent.tolist(), profile.nodes.frame.tolist()
+        parent, frame = ints(profile.nodes.parent), ints(profile.nodes.frame)
         has_children = np.zeros(len(profile.nodes) + 1, bool)
         has_children[profile.nodes.parent] = True
-        for node, value in enumerate(values.tolist()):
+        for node, value in enumerate(ints(values)):
             text = prefix[parent[node]] + labels[frame[node]]
             if has_children[node]:
                 prefix[node] = f"{text};"
@@ -258,10 +261,9 @@ def _profile(stacks: _Stacks, path: Path) -> Profile:
         if placed := _PLACED.fullmatch(text):
             name, file, line = placed[1], placed[2], int(placed[3])
         if file and line < 1 << 31:
-            bare = name.rpartition(".")[2]
-            function = identifier.function(builder, file=file, line=line, name=bare or name, qualname=name)
+            function = identifier.function(builder, file=file, line=line, name=bare_name(name), qualname=name)
         else:
-            function, line = builder.function(name or "(unnamed)", name=name or "(unnamed)"), 0
+            function, line = identifier.function(builder, file="", line=None, name=text), 0
         frame_rows[number] = builder.frame(function, line)
     base = builder.build(Meta(passes=(Pass(mode="sample", backend="collapsed", samples=total),), source="collapsed"))
     parent, frame, leaf = _tree(stacks, frame_rows, path)
@@ -363,8 +365,8 @@ def _labels(profile: Profile) -> list[str]:
     """The text of every frame. `;` and line ends, which would cut the stack, become `:` and spaces."""
     f, s = profile.functions, profile.strings
     texts: list[str] = []
-    for function, line in zip(profile.frames.function.tolist(), profile.frames.line.tolist(), strict=True):
-        name, file = s[f.qualname[function]] or s[f.name[function]], s[f.file[function]]
+    for function, line in zip(ints(profile.frames.function), ints(profile.frames.line), strict=True):
+        name, file = spelled(profile, function), s[f.file[function]]
         text = f"{name} ({file}:{line})" if file else name
         texts.append(text.replace(";", ":").replace("\n", " ").replace("\r", " ") or "(unnamed)")
     return texts

@@ -16,7 +16,7 @@ import numpy as np
 
 from proftool.errors import ReportError
 from proftool.formats import marshalled
-from proftool.formats.identity import Identifier
+from proftool.formats.identity import Identifier, spelled
 from proftool.formats.limits import MAX_VALUE, corrupt, entered, read_bytes
 from proftool.formats.loss import losses
 from proftool.model.builder import ProfileBuilder
@@ -79,9 +79,7 @@ def _read(told: marshalled.Value, path: Path) -> Profile:
     def function(key: Key) -> int:
         if key not in rows:
             file, line, name = key
-            rows[key] = who.function(
-                builder, file=file, line=line, name=name, qualname=None if file in ("", "~") else name, first_line=line
-            )
+            rows[key] = who.function(builder, file=file or "~", line=None, name=name, first_line=line)
         return rows[key]
 
     for raw_key, raw in told.items():
@@ -125,8 +123,8 @@ def _keys(profile: Profile) -> list[Key]:
     f, s = profile.functions, profile.strings
     keys: list[Key] = []
     seen: set[Key] = set()
-    for file, line, name in zip(ints(f.file), ints(f.first_line), ints(f.qualname), strict=True):
-        key = (s[file] or "~", line, s[name])
+    for function, (file, line) in enumerate(zip(ints(f.file), ints(f.first_line), strict=True)):
+        key = (s[file] or "~", line, spelled(profile, function))
         while key in seen:  # two functions that differ in what pstats has no room for stay two
             key = (key[0], key[1], key[2] + "'")
         seen.add(key)

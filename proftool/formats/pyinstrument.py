@@ -78,6 +78,7 @@ class _Reader:
         self.builder = ProfileBuilder(METRICS)
         self.who = Identifier(None, sources=False)
         self.frames: dict[str, tuple[int, bool]] = {}
+        self.owners = _owners(told)
         self.lanes: dict[str, int] = {}
 
     def build(self) -> Profile:
@@ -143,11 +144,24 @@ class _Reader:
             elif file in ("", "<built-in>"):
                 function = self.who.function(self.builder, file="", line=None, name=name)
             else:
-                qualname = f"{told['c']}.{name}" if told.get("c") else name
+                owner = self.owners.get(identity)
+                qualname = f"{owner}.{name}" if owner else None
                 first_line = int(first) if first.isdigit() and len(first) < 10 else None
                 function = self.who.function(self.builder, file=file, line=line, name=name, qualname=qualname, first_line=first_line)
             known = self.frames[text] = self.builder.frame(function, line), is_waiting(name, "" if file == "<built-in>" else file)
         return known
+
+
+def _owners(told: _Session) -> dict[str, str]:
+    """Class by function: what `self` was for most of the time, as pyinstrument names it; one function stays one."""
+    seconds: dict[tuple[str, str], float] = {}
+    for stack, time in told.frame_records:
+        for text in stack:
+            at = text.find("\x01c")
+            if at >= 0:
+                key = text[: text.index("\x01")], text[at + 2 :].partition("\x01")[0]
+                seconds[key] = seconds.get(key, 0.0) + time
+    return {identity: owner for (identity, owner), _ in sorted(seconds.items(), key=lambda item: (item[1], item[0]))}
 
 
 def _written(profile: Profile) -> bytes:
@@ -160,7 +174,7 @@ def _written(profile: Profile) -> bytes:
         )
     s, f = profile.strings, profile.functions
     texts = [
-        f"{s[f.name[function]]}\0{s[f.file[function]] or '<built-in>'}\0{f.first_line[function]}\x01l{line}"
+        _frame_info(profile, function, line)
         for function, line in zip(ints(profile.frames.function), ints(profile.frames.line), strict=True)
     ]
     parent, frame = ints(profile.nodes.parent), ints(profile.nodes.frame)
@@ -168,10 +182,13 @@ def _written(profile: Profile) -> bytes:
         f"{s[profile.lanes.thread_name[lane]] or 'thread'}\0{_THREAD}\0{max(int(profile.lanes.tid[lane]), 0)}"
         for lane in range(len(profile.lanes))
     ]
-    c = profile.cells
+    c, t = profile.cells, profile.samples
     records: list[tuple[list[str], float]] = []
     rows = c.metric == metric
-    for node, lane, value in zip(ints(c.node[rows]), ints(c.lane[rows]), ints(c.value[rows]), strict=True):
+    values = (c.node[rows], c.lane[rows], c.value[rows])
+    if len(t) and metric == 0 and int(t.weight.sum()) == int(c.value[rows].sum()):
+        values = (t.node, t.lane, t.weight)
+    for node, lane, value in zip(*(ints(column) for column in values), strict=True):
         stack: list[str] = []
         up = node
         while up != ROOT:
@@ -196,3 +213,14 @@ def _written(profile: Profile) -> bytes:
         "frame_records": [([text.encode("utf-8", "backslashreplace").decode() for text in stack], seconds) for stack, seconds in records],
     }
     return msgspec.json.encode(document)
+
+
+def _frame_info(profile: Profile, function: int, line: int) -> str:
+    """pyinstrument's spelling of a frame; the part of the qualified name before the bare one goes for the class."""
+    f, s = profile.functions, profile.strings
+    name, qualname, file = s[f.name[function]], s[f.qualname[function]], s[f.file[function]]
+    if f.kind[function] == Kind.SYNTHETIC and not file:
+        return name
+    owner = qualname.removesuffix(f".{name}") if qualname.endswith(f".{name}") and file else ""
+    text = f"{name}\0{file or '<built-in>'}\0{f.first_line[function]}" + (f"\x01c{owner}" if owner else "")
+    return text + (f"\x01l{line}" if file else "")

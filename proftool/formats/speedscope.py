@@ -15,7 +15,7 @@ from typing import Literal
 
 import msgspec
 
-from proftool.formats.identity import Identifier
+from proftool.formats.identity import Identifier, bare_name, spelled
 from proftool.formats.limits import MAX_STACK_DEPTH, MAX_VALUE, corrupt, entered, read_bytes, too_large
 from proftool.formats.loss import losses
 from proftool.model.builder import ProfileBuilder
@@ -200,7 +200,7 @@ class _Reader:
                 raise corrupt("speedscope", f"frame {index} is not among the {len(self.told.shared.frames)} of the table", self.path)
             frame = self.told.shared.frames[index]
             line = int(frame.line) if frame.line and 0 < frame.line < 1 << 31 else 0
-            function = self.who.function(self.builder, file=frame.file or "", line=line, name=frame.name, qualname=frame.name)
+            function = self.who.function(self.builder, file=frame.file or "", line=line, name=bare_name(frame.name) if frame.file else frame.name, qualname=frame.name)
             row = self.rows[index] = self.builder.frame(function, line)
         return row
 
@@ -211,9 +211,9 @@ def _with_mode(metric: Metric, mode: str) -> Metric:
 
 def _written(profile: Profile) -> bytes:
     s, f = profile.strings, profile.functions
-    names, files = ints(f.qualname), ints(f.file)
+    names, files = [_text(spelled(profile, function)) for function in range(len(f))], ints(f.file)
     frames = [
-        _Frame(s[names[function]], s[files[function]] or None, line or None)
+        _Frame(names[function], _text(s[files[function]]) or None, line or None)
         for function, line in zip(ints(profile.frames.function), ints(profile.frames.line), strict=True)
     ]
     parent, frame = ints(profile.nodes.parent), ints(profile.nodes.frame)
@@ -233,13 +233,21 @@ def _written(profile: Profile) -> bytes:
     per_lane: list[tuple[list[list[int]], list[float]]] = [([], []) for _ in range(len(profile.lanes))]
     timed = len(profile.samples) and int(profile.samples.weight.sum()) == int(lane_total(profile, 0).sum())
     if timed:
-        rows = zip(ints(profile.samples.lane), ints(profile.samples.node), ints(profile.samples.weight), strict=True)
+        t = profile.samples
+        rows = zip(ints(t.lane), ints(t.node), ints(t.weight), ints(t.time_ns), strict=True)
     else:
         c = profile.cells
         first = c.metric == 0
-        rows = zip(ints(c.lane[first]), ints(c.node[first]), ints(c.value[first]), strict=True)
-    for lane, node, weight in rows:
+        rows = zip(ints(c.lane[first]), ints(c.node[first]), ints(c.value[first]), [0] * len(c), strict=False)
+    reached = [0] * len(profile.lanes)
+    for lane, node, weight, time_ns in rows:
         samples, weights = per_lane[lane]
+        if time_ns > reached[lane]:
+            # An empty stack fills the time in which the lane was not seen.
+            samples.append([])
+            weights.append((time_ns - reached[lane]) / divisor)
+            reached[lane] = time_ns
+        reached[lane] += weight
         samples.append(stack(node))
         weights.append(weight / divisor if divisor != 1 else weight)
     profiles = [
@@ -258,16 +266,20 @@ def _written(profile: Profile) -> bytes:
         "$schema": "https://www.speedscope.app/file-format-schema.json",
         "shared": {"frames": frames},
         "profiles": profiles,
-        "name": " ".join(profile.meta.command or ()) or "proftool",
+        "name": _text(" ".join(profile.meta.command or ())) or "proftool",
         "activeProfileIndex": 0,
         "exporter": "proftool",
     }
     return msgspec.json.encode(document, enc_hook=str)
 
 
+def _text(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def _lane_name(profile: Profile, lane: int) -> str:
     lanes = profile.lanes
-    name = profile.text(int(lanes.thread_name[lane])).encode("utf-8", "backslashreplace").decode()
+    name = _text(profile.text(int(lanes.thread_name[lane])))
     if lanes.tid[lane] == UNKNOWN:
         return name
     process = f"Process {lanes.pid[lane]} " if lanes.pid[lane] != UNKNOWN else ""
