@@ -1,13 +1,15 @@
 """Pairs of fresh processes in random order, round-robin over the benchmarks, until each is decided.
 
-A round is one pair of every undecided benchmark. After each look (6, 10, 15, 20, … pairs) the benchmarks are judged with the
-alpha that may have been spent by then; an obvious effect stops early, the rest goes on to `most_pairs`. Some rounds also hold a
+A round is one pair of every undecided benchmark. At each look (10, 16, 24, … pairs) the benchmarks are judged with the part of
+alpha that became free since the look before (a Bonferroni bound over looks: valid whatever their correlation); an obvious effect
+stops early, the rest goes on to `most_pairs` or until the time is up. Some rounds also hold a
 null pair, base against base: if those disagree with themselves, the measurement is bad and every verdict becomes inconclusive.
 """
 
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -28,8 +30,10 @@ ALPHA = 0.01
 class Plan:
     """How long to go on."""
 
-    first_look: int = 6
+    first_look: int = 10
     most_pairs: int = 60
+    most_seconds: float | None = None
+    """Judge with what there is at the first look after this long; None goes on to the last pair."""
     floor: float = 0.01
     alpha: float = ALPHA
     null_every: int = 3
@@ -39,7 +43,7 @@ class Plan:
         """Numbers of pairs at which is judged."""
         looks = [self.first_look]
         while looks[-1] < self.most_pairs:
-            looks.append(min(max(looks[-1] + 4, round(looks[-1] * 1.35)), self.most_pairs))
+            looks.append(min(round(looks[-1] * 1.5) + 1, self.most_pairs))
         return looks
 
 
@@ -97,32 +101,31 @@ def compare(
     """Measure until every benchmark is decided or the pairs are used up."""
     order = random.Random(seed)
     null: list[float] = []
-    looks = plan.looks()
-    done = 0
-    for look in looks:
-        while done < look:
+    begin, done, spent, free = time.monotonic(), 0, 0.0, 0.0
+    answers: dict[str, Compared] = {}
+    for look in plan.looks():
+        late = False
+        while done < look and not late:
             open_series = [s for s in series if not s.decided]
             for one in order.sample(open_series, len(open_series)):
                 _pair(one, order)
-            if open_series and done % plan.null_every == 0:
+            if done % plan.null_every == 0:
                 null.append(_null_pair(order.choice(open_series), order))
             done += 1
             if progress:
                 progress(done, plan.most_pairs)
-        spent = alpha_spent(look / plan.most_pairs, plan.alpha)
-        answers = _judged(series, plan, spent)
-        for one, answer in zip(series, answers, strict=True):
-            # `same` may stop early only on a narrow interval, and `judge` gives it on no other.
-            one.decided = answer.verdict in (Verdict.SLOWER, Verdict.FASTER) or (
-                answer.verdict is Verdict.SAME and look >= looks[min(2, len(looks) - 1)]
-            )
-        if all(one.decided for one in series):
+            late = plan.most_seconds is not None and done >= plan.first_look and time.monotonic() - begin > plan.most_seconds
+        share = 1.0 if late else look / plan.most_pairs
+        free, spent = alpha_spent(share, plan.alpha) - spent, alpha_spent(share, plan.alpha)
+        for one, answer in zip(series, _judged(series, plan, free), strict=True):
+            if not one.decided:
+                answers[one.name] = answer
+                one.decided = answer.verdict is not Verdict.INCONCLUSIVE
+        if late or all(one.decided for one in series):
             break
     control = _control(null)
-    answers = _judged(series, plan, alpha_spent(done / plan.most_pairs, plan.alpha))
-    if control.verdict == "suspect":
-        answers = [_inconclusive(answer) for answer in answers]
-    return answers, control
+    final = [answers[one.name] for one in series]
+    return ([_inconclusive(answer) for answer in final] if control.verdict == "suspect" else final), control
 
 
 def _pair(one: Series, order: random.Random) -> None:

@@ -7,7 +7,7 @@ in 20–60 % of comparisons, these rules in under 1 %.
 
 All functions take `log_ratio`: log(new / base) of each pair, shape (n_pairs,).
 
-Sources: Hodges & Lehmann 1963 (estimator); Pitman 1937 (sign-flip permutation); O'Brien & Fleming 1979 and Lan & DeMets 1983
+Sources: Hodges & Lehmann 1963 (estimator); Pitman 1937 (sign-flip permutation); Pocock 1977 and Lan & DeMets 1983
 (spending alpha over looks); Holm 1979 (several benchmarks).
 """
 
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from math import sqrt
+from math import e, log, sqrt
 from statistics import NormalDist
 
 import numpy as np
@@ -123,14 +123,12 @@ def holm(p: Floats) -> Floats:
 
 def alpha_spent(share: float, alpha: float) -> float:
     """
-    How much of alpha may have been spent when this share of the pairs is in (0..1).
+    How much of alpha may have been spent when this share of the measurement is in (0..1).
 
-    O'Brien–Fleming's shape: nearly nothing early, so that only an obvious effect stops the measurement, all of it at the end.
+    Pocock's shape: a quarter of alpha is there after a sixth of the pairs, so that an obvious effect stops early; a stricter
+    start (O'Brien–Fleming) needed 35 pairs for a slowdown of 20 %, since few pairs have no p that small.
     """
-    if share >= 1:
-        return alpha
-    normal = NormalDist()
-    return 2 * (1 - normal.cdf(normal.inv_cdf(1 - alpha / 2) / sqrt(share))) if share > 0 else 0.0
+    return alpha * log(1 + (e - 1) * min(max(share, 0.0), 1.0))
 
 
 def minimum_detectable(log_ratio: Floats, alpha: float, power: float = 0.8) -> float:
