@@ -15,13 +15,35 @@ import shutil
 import subprocess
 import tempfile
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
+
+import msgspec
 
 from proftool.bench.processes import Side
 from proftool.errors import UsageError
 
 EXTENSION_SUFFIXES = (".so", ".pyd", ".dylib")
+
+
+class _Find(msgspec.Struct):
+    where: list[str] = []
+
+
+class _Packages(msgspec.Struct):
+    find: _Find = msgspec.field(default_factory=_Find)
+
+
+class _Setuptools(msgspec.Struct):
+    packages: _Packages = msgspec.field(default_factory=_Packages)
+
+
+class _Tool(msgspec.Struct):
+    setuptools: _Setuptools = msgspec.field(default_factory=_Setuptools)
+
+
+class _Pyproject(msgspec.Struct):
+    tool: _Tool = msgspec.field(default_factory=_Tool)
 
 
 def git(root: Path, *arguments: str) -> str:
@@ -56,7 +78,7 @@ def commit_of(root: Path, revision: str) -> str:
 
 
 @contextlib.contextmanager
-def sides(folder: Path, base: str, head: str | None, *, python: Path, carry: Sequence[str] = ()) -> Iterator[tuple[Side, Side]]:
+def sides(folder: Path, base: str, head: str | None, *, python: Path, carry: Sequence[str] = ()) -> Generator[tuple[Side, Side]]:
     """
     Base and new side for as long as the context lasts; without head the working tree is the new side.
 
@@ -104,11 +126,10 @@ def import_roots(tree: Path) -> list[Path]:
     roots = [tree / "src"] if (tree / "src").is_dir() else []
     file = tree / "pyproject.toml"
     if file.exists():
-        with contextlib.suppress(tomllib.TOMLDecodeError):
-            tool = tomllib.loads(file.read_text(encoding="utf-8")).get("tool", {})
-            where = tool.get("setuptools", {}).get("packages", {})
-            where = where.get("find", {}).get("where", []) if isinstance(where, dict) else []
-            roots += [tree / str(place) for place in where if (tree / str(place)).is_dir()]
+        # Its shape is checked by other tools; what does not fit here names no folder.
+        with contextlib.suppress(tomllib.TOMLDecodeError, msgspec.ValidationError):
+            named = msgspec.convert(tomllib.loads(file.read_text(encoding="utf-8")), _Pyproject).tool.setuptools.packages.find.where
+            roots += [tree / place for place in named if (tree / place).is_dir()]
     return [*roots, tree]
 
 

@@ -58,10 +58,14 @@ class Series:
     new: list[Value] = field(default_factory=list[Value])
     decided: bool = False
 
+    def pick(self, value: Value) -> float:
+        """The number that this benchmark is judged by."""
+        return value.cpu_ns if self.clock == "cpu" else value.wall_ns
+
     def values(self, side: Literal["base", "new"]) -> Floats:
         """One number a process, ns."""
         rows = self.base if side == "base" else self.new
-        return np.array([row.cpu_ns if self.clock == "cpu" else row.wall_ns for row in rows])
+        return np.array([self.pick(row) for row in rows])
 
     def log_ratio(self) -> Floats:
         """log(new / base) of each pair."""
@@ -140,8 +144,7 @@ def _pair(one: Series, order: random.Random) -> None:
 def _null_pair(one: Series, order: random.Random) -> float:
     seed = order.randrange(1, 1 << 32)
     first, second = one.measure("base", seed), one.measure("base", seed)
-    pick = (lambda v: v.cpu_ns) if one.clock == "cpu" else (lambda v: v.wall_ns)  # noqa: E731
-    return float(np.log(max(pick(second), 1e-3) / max(pick(first), 1e-3)))
+    return float(np.log(max(one.pick(second), 1e-3) / max(one.pick(first), 1e-3)))
 
 
 def _judged(series: Sequence[Series], plan: Plan, alpha: float) -> list[Compared]:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import IO
 
 import msgspec
 
@@ -156,7 +156,7 @@ def _worker(side: Side, arguments: Sequence[str], *, seed: int) -> bytes:
         )
         os.close(write)
         try:
-            told = cast(bytes, answer.read())
+            told = answer.read()
         finally:
             if process.poll() is None:
                 try:
@@ -170,10 +170,9 @@ def _worker(side: Side, arguments: Sequence[str], *, seed: int) -> bytes:
     return told
 
 
-def _failed(what: str, said: object) -> BackendFailed:
-    file = cast("tempfile._TemporaryFileWrapper[bytes]", said)
-    file.seek(0)
-    lines = file.read()[-ERROR_TAIL_BYTES:].decode(errors="replace").strip().splitlines()
+def _failed(what: str, said: IO[bytes]) -> BackendFailed:
+    said.seek(0)
+    lines = said.read()[-ERROR_TAIL_BYTES:].decode(errors="replace").strip().splitlines()
     shown = [line for line in lines if str(WORKER) not in line]
     return BackendFailed(
         what, cause="\n       ".join(shown[-12:]) or "it said nothing on stderr", fix="run it by itself first, then measure it"
