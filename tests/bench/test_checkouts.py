@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from proftool.bench.checkouts import import_roots, sides
 from proftool.bench.processes import discover, measure, measure_command
 from proftool.errors import BackendFailed, UsageError
@@ -51,10 +52,11 @@ def test_each_side_runs_its_own_code(repository: Path) -> None:
 
 def test_the_repository_is_left_as_it_was(repository: Path) -> None:
     """No worktree, branch, stash or index entry stays, also where the comparison raised."""
-    state = [git(repository, *words) for words in (["status", "--porcelain"], ["worktree", "list"], ["branch", "-a"], ["stash", "list"])]
+    looks = (["status", "--porcelain"], ["worktree", "list"], ["branch", "-a"], ["stash", "list"])
+    state = [git(repository, *words) for words in looks]
     with pytest.raises(RuntimeError, match="on the way"), sides(repository, "base", "base", python=Path(sys.executable)):
         raise RuntimeError("on the way")
-    assert state == [git(repository, *words) for words in (["status", "--porcelain"], ["worktree", "list"], ["branch", "-a"], ["stash", "list"])]
+    assert state == [git(repository, *words) for words in looks]
 
 
 def test_benchmarks_are_found_with_their_parameters(repository: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats
+
 from proftool.bench.statistics import (
     Verdict,
     alpha_spent,
@@ -15,7 +17,6 @@ from proftool.bench.statistics import (
     minimum_detectable,
     sign_flip_p,
 )
-from scipy import stats
 
 
 @pytest.mark.parametrize("n", [5, 9, 12])
