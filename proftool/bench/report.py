@@ -147,7 +147,8 @@ def measurement_lines(rows: Sequence[Measured]) -> list[str]:
         told = f"  {outliers} outlying" if outliers else ""
         lines.append(
             f"  {row.name:<{wide}}  {people(middle, Unit.NANOSECONDS):>8}  half within "
-            f"{people(low, Unit.NANOSECONDS)} … {people(high, Unit.NANOSECONDS)}  {dots(row.values_ns)}  {len(row.values_ns)} processes{told}"
+            f"{people(low, Unit.NANOSECONDS)} … {people(high, Unit.NANOSECONDS)}  {dots(row.values_ns)}  "
+            f"{len(row.values_ns)} processes{told}"
         )
     return lines
 
