@@ -44,6 +44,12 @@ def talk(text: str) -> None:
         _write(sys.stderr, text + "\n")
 
 
+def progress(text: str) -> None:
+    """How far long work is, on one line of a terminal that the next one replaces; nothing in a pipe."""
+    if not _quiet and sys.stderr.isatty():
+        _write(sys.stderr, f"\r\x1b[2K{text[: width() - 1]}\r")
+
+
 def complain(text: str) -> None:
     """An error or a loss, on stderr, also under `--quiet`."""
     _write(sys.stderr, text + "\n")
