@@ -52,7 +52,8 @@ class Pstats:
     def write(self, profile: Profile) -> bytes:
         """The pairs as they are, or added up from stacks."""
         # Version 2 has no back references, which follow from what happened to be interned: equal profiles give equal bytes.
-        return marshal.dumps(_edges(profile) if len(profile.edges) else _aggregated(profile), 2)
+        found = _edges(profile) if len(profile.edges) else _aggregated(profile)
+        return marshal.dumps({key: (*found[key][:4], dict(sorted(found[key][4].items()))) for key in sorted(found)}, 2)
 
     def lost(self, profile: Profile) -> tuple[str, ...]:
         """Everything but times and calls by pair."""
