@@ -24,21 +24,21 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from proftool.formats.identity import Identifier, bare_name, spelled
+from proftool.formats.identity import Identifier, bare_name, spelled, spelled_file
 from proftool.formats.limits import MAX_FILE_BYTES, MAX_NODES, MAX_STACK_DEPTH, MAX_VALUE, corrupt, entered, refuse_unreadable, too_large
 from proftool.formats.loss import losses
 from proftool.model.builder import ProfileBuilder, finish
 from proftool.model.meta import Meta, Pass
-from proftool.model.profile import SAMPLES, Cells, Int32Array, Int64Array, Metric, MetricKind, Nodes, Profile, ints
+from proftool.model.profile import SAMPLES, Cells, Int32Array, Int64Array, Kind, Metric, MetricKind, Nodes, Profile, ints
 from proftool.units import Unit
 
 _CHUNK_BYTES = 1 << 20
 _TABLE_BITS = 18
 _MASKS = np.array([(1 << 8 * n) - 1 for n in range(9)], np.uint64)
 _NEWLINE, _SEMICOLON, _SPACE, _RETURN, _ZERO = b"\n; \r0"
-_PLACED = re.compile(r"(.*) \((.+):(\d{1,9})\)", re.DOTALL)
 _BINARY = re.compile(rb"[\0-\x08\x0e-\x1f]")
-_STACK = re.compile(rb"(?:[^\0]*[^\0\s;][^\0]*)? \d+\r?")
+_NO_FRAMES = "(no frames)"
+"""py-spy writes a thread that was seen without any frame as an empty stack; its samples count too."""
 
 UInt64Array = NDArray[np.uint64]
 
@@ -54,7 +54,7 @@ class Collapsed:
         if len(head) >= 4096 and b"\n" not in head:
             return b";" in head and not _BINARY.search(head)  # one stack that is longer than what is looked at
         lines = [line for line in (head.split(b"\n")[:-1] if len(head) >= 4096 else head.split(b"\n")) if line.strip()]
-        return bool(lines) and all(_STACK.fullmatch(line) for line in lines)
+        return bool(lines) and not _BINARY.search(head) and all(_is_stack(line) for line in lines)
 
     def read(self, path: Path) -> Profile:
         """The stacks as a tree with one lane and the metric `samples`."""
@@ -174,9 +174,8 @@ def _counts(
     factor = 1
     for digit in range(17):
         byte = data[np.maximum(at[active], 0)].astype(np.int64)
-        inside = at[active] > starts[active]
-        # A line may begin with the space: py-spy writes a thread without Python frames as an empty stack.
-        done = (at[active] >= starts[active]) & (byte == _SPACE) & (digit > 0)
+        inside = at[active] >= starts[active]
+        done = inside & (byte == _SPACE) & (digit > 0)
         stops[active[done]] = at[active[done]]
         goes_on = inside & (byte >= _ZERO) & (byte <= _ZERO + 9) & (digit < 16)
         active, byte = active[goes_on], byte[goes_on]
@@ -257,10 +256,10 @@ def _profile(stacks: _Stacks, path: Path) -> Profile:
     frame_rows = np.empty(len(stacks.frames), np.int32)
     for number, encoded in enumerate(stacks.frames):
         text = encoded.decode("utf-8", "surrogateescape")
-        name, file, line = text, "", 0
-        if placed := _PLACED.fullmatch(text):
-            name, file, line = placed[1], placed[2], int(placed[3])
-        if file and line < 1 << 31:
+        name, file, line = _placed(text)
+        if text in ("", _NO_FRAMES):
+            function = builder.function(_NO_FRAMES, name=_NO_FRAMES, kind=Kind.SYNTHETIC)
+        elif file:
             function = identifier.function(builder, file=file, line=line, name=bare_name(name), qualname=name)
         else:
             function, line = identifier.function(builder, file="", line=None, name=text), 0
@@ -272,6 +271,21 @@ def _profile(stacks: _Stacks, path: Path) -> Profile:
     zeros = np.zeros(len(node), np.int32)
     cells = Cells(node=node.astype(np.int32), lane=zeros, metric=zeros, value=values[node])
     return finish(replace(base, nodes=Nodes(parent=parent, frame=frame), cells=cells))
+
+
+def _is_stack(line: bytes) -> bool:
+    stack, space, count = line.removesuffix(b"\r").rpartition(b" ")
+    return bool(space) and count.isdigit() and (not stack or bool(stack.strip(b"; \t")))
+
+
+def _placed(text: str) -> tuple[str, str, int]:
+    """Name, file and line of `name (file:line)`; the whole text, no file and 0 where it is not of that form."""
+    if text.endswith(")"):
+        place, _, line = text[:-1].rpartition(":")
+        name, opens, file = place.rpartition(" (")
+        if opens and file and len(line) < 10 and line.isascii() and line.isdigit():
+            return name, file, int(line)
+    return text, "", 0
 
 
 def _tree(stacks: _Stacks, frame_rows: Int32Array, path: Path) -> tuple[Int32Array, Int32Array, Int32Array]:
@@ -363,10 +377,9 @@ def _by_node(node: Int32Array, value: Int64Array, n_nodes: int) -> Int64Array:
 
 def _labels(profile: Profile) -> list[str]:
     """The text of every frame. `;` and line ends, which would cut the stack, become `:` and spaces."""
-    f, s = profile.functions, profile.strings
     texts: list[str] = []
     for function, line in zip(ints(profile.frames.function), ints(profile.frames.line), strict=True):
-        name, file = spelled(profile, function), s[f.file[function]]
+        name, file = spelled(profile, function), spelled_file(profile, function)
         text = f"{name} ({file}:{line})" if file else name
-        texts.append(text.replace(";", ":").replace("\n", " ").replace("\r", " ") or "(unnamed)")
+        texts.append(text.replace(";", ":").replace("\n", " ").replace("\r", " ") or _NO_FRAMES)
     return texts

@@ -298,12 +298,22 @@ def builtin(name: str) -> Identity:
 
 def spelled(profile: Profile, function: int) -> str:
     """The name of a function for formats with one name a frame: qualified, built-ins as the interpreter prints them."""
-    f, s = profile.functions, profile.strings
-    module, qualname = s[f.module[function]], s[f.qualname[function]] or s[f.name[function]]
-    if f.kind[function] != Kind.BUILTIN or not module or s[f.file[function]]:
+    f = profile.functions
+    module, qualname, bare, file = (profile.text(int(column[function])) for column in (f.module, f.qualname, f.name, f.file))
+    qualname = qualname or bare
+    if f.kind[function] != Kind.BUILTIN or not module or file:
         return qualname
     owner, _, method = qualname.rpartition(".")
     return f"<method '{method}' of '{owner}' objects>" if module == "builtins" and owner else f"<built-in method {module}.{qualname}>"
+
+
+def spelled_file(profile: Profile, function: int) -> str:
+    """The file of a function for other formats: installed and standard files below a folder that tells them for what they are."""
+    f = profile.functions
+    file, category = profile.text(int(f.file[function])), int(f.category[function])
+    if not file or file.startswith(("/", "<")) or re.match(r"[A-Za-z]:", file):
+        return file
+    return f"site-packages/{file}" if category == Category.LIBRARY else f"lib/python3/{file}" if category == Category.STDLIB else file
 
 
 def bare_name(qualname: str) -> str:

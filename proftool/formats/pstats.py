@@ -16,7 +16,7 @@ import numpy as np
 
 from proftool.errors import ReportError
 from proftool.formats import marshalled
-from proftool.formats.identity import Identifier, spelled
+from proftool.formats.identity import Identifier, spelled, spelled_file
 from proftool.formats.limits import MAX_VALUE, corrupt, entered, read_bytes
 from proftool.formats.loss import losses
 from proftool.model.builder import ProfileBuilder
@@ -51,7 +51,9 @@ class Pstats:
 
     def write(self, profile: Profile) -> bytes:
         """The pairs as they are, or added up from stacks."""
-        return marshal.dumps(_edges(profile) if len(profile.edges) else _aggregated(profile))
+        # Version 2 has no back references, which follow from what happened to be interned: equal profiles give equal bytes.
+        found = _edges(profile) if len(profile.edges) else _aggregated(profile)
+        return marshal.dumps({key: (*found[key][:4], dict(sorted(found[key][4].items()))) for key in sorted(found)}, 2)
 
     def lost(self, profile: Profile) -> tuple[str, ...]:
         """Everything but times and calls by pair."""
@@ -120,11 +122,10 @@ def _numbers(raw: tuple[marshalled.Value, ...], key: Key, path: Path) -> tuple[i
 
 
 def _keys(profile: Profile) -> list[Key]:
-    f, s = profile.functions, profile.strings
     keys: list[Key] = []
     seen: set[Key] = set()
-    for function, (file, line) in enumerate(zip(ints(f.file), ints(f.first_line), strict=True)):
-        key = (s[file] or "~", line, spelled(profile, function))
+    for function, line in enumerate(ints(profile.functions.first_line)):
+        key = (spelled_file(profile, function) or "~", line, spelled(profile, function))
         while key in seen:  # two functions that differ in what pstats has no room for stay two
             key = (key[0], key[1], key[2] + "'")
         seen.add(key)
@@ -136,22 +137,14 @@ def _edges(profile: Profile) -> dict[Key, tuple[int, int, float, float, dict[Key
     keys, e = _keys(profile), profile.edges
     whole: dict[int, list[float]] = {}
     pairs: dict[int, dict[Key, list[float]]] = {}
-    rows = zip(
-        ints(e.caller),
-        ints(e.callee),
-        ints(e.calls),
-        ints(e.primitive_calls),
-        ints(e.self_ns),
-        ints(e.total_ns),
-        strict=True,
-    )
-    for caller, callee, *values in rows:
+    values = zip(ints(e.calls), ints(e.primitive_calls), ints(e.self_ns), ints(e.total_ns), strict=True)
+    for caller, callee, row in zip(ints(e.caller), ints(e.callee), values, strict=True):
         into = (
             whole.setdefault(callee, [0, 0, 0, 0])
             if caller == ROOT
             else pairs.setdefault(callee, {}).setdefault(keys[caller], [0, 0, 0, 0])
         )
-        for at, value in enumerate(values):
+        for at, value in enumerate(row):
             into[at] += value
     found: dict[Key, tuple[int, int, float, float, dict[Key, Row]]] = {}
     for callee in whole.keys() | pairs.keys():

@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from proftool.errors import ReportError
-from proftool.formats.identity import Identifier
+from proftool.formats.identity import Identifier, builtin, spelled, spelled_file
 from proftool.formats.limits import MAX_STACK_DEPTH, MAX_VALUE, corrupt, entered, read_bytes, too_large
 from proftool.formats.loss import losses
 from proftool.formats.waiting import is_waiting
@@ -148,7 +148,10 @@ class _Reader:
                 qualname = f"{owner}.{name}" if owner else None
                 first_line = int(first) if first.isdigit() and len(first) < 10 else None
                 function = self.who.function(self.builder, file=file, line=line, name=name, qualname=qualname, first_line=first_line)
-            known = self.frames[text] = self.builder.frame(function, line), is_waiting(name, "" if file == "<built-in>" else file)
+            known = self.frames[text] = (
+                self.builder.frame(function, line),
+                is_waiting(name if file not in ("", "<built-in>") else builtin(name).name, "" if file == "<built-in>" else file),
+            )
         return known
 
 
@@ -172,7 +175,7 @@ def _written(profile: Profile) -> bytes:
             cause="this run measured none",
             fix="export `collapsed` or `speedscope`, which hold any number",
         )
-    s, f = profile.strings, profile.functions
+    s = profile.strings
     texts = [
         _frame_info(profile, function, line)
         for function, line in zip(ints(profile.frames.function), ints(profile.frames.line), strict=True)
@@ -188,7 +191,7 @@ def _written(profile: Profile) -> bytes:
     values = (c.node[rows], c.lane[rows], c.value[rows])
     if len(t) and metric == 0 and int(t.weight.sum()) == int(c.value[rows].sum()):
         values = (t.node, t.lane, t.weight)
-    for node, lane, value in zip(*(ints(column) for column in values), strict=True):
+    for node, lane, value in zip(ints(values[0]), ints(values[1]), ints(values[2]), strict=True):
         stack: list[str] = []
         up = node
         while up != ROOT:
@@ -206,7 +209,7 @@ def _written(profile: Profile) -> bytes:
         "max_interval": interval,
         "sample_count": n_samples,
         "start_call_stack": [],
-        "target_description": " ".join(profile.meta.command or ()) or "proftool",
+        "target_description": " ".join(profile.meta.command or ()).encode("utf-8", "backslashreplace").decode() or "proftool",
         "cpu_time": (first.cpu_ns or 0) / NS_PER_S if first else 0.0,
         "sys_path": [],
         "sys_prefixes": [],
@@ -217,10 +220,12 @@ def _written(profile: Profile) -> bytes:
 
 def _frame_info(profile: Profile, function: int, line: int) -> str:
     """pyinstrument's spelling of a frame; the part of the qualified name before the bare one goes for the class."""
-    f, s = profile.functions, profile.strings
-    name, qualname, file = s[f.name[function]], s[f.qualname[function]], s[f.file[function]]
+    f = profile.functions
+    name, qualname, file = profile.text(int(f.name[function])), profile.text(int(f.qualname[function])), spelled_file(profile, function)
     if f.kind[function] == Kind.SYNTHETIC and not file:
         return name
+    if not file:
+        name = spelled(profile, function)
     owner = qualname.removesuffix(f".{name}") if qualname.endswith(f".{name}") and file else ""
     text = f"{name}\0{file or '<built-in>'}\0{f.first_line[function]}" + (f"\x01c{owner}" if owner else "")
     return text + (f"\x01l{line}" if file else "")

@@ -15,7 +15,7 @@ from typing import Literal
 
 import msgspec
 
-from proftool.formats.identity import Identifier, bare_name, spelled
+from proftool.formats.identity import Identifier, bare_name, spelled, spelled_file
 from proftool.formats.limits import MAX_STACK_DEPTH, MAX_VALUE, corrupt, entered, read_bytes, too_large
 from proftool.formats.loss import losses
 from proftool.model.builder import ProfileBuilder
@@ -200,7 +200,13 @@ class _Reader:
                 raise corrupt("speedscope", f"frame {index} is not among the {len(self.told.shared.frames)} of the table", self.path)
             frame = self.told.shared.frames[index]
             line = int(frame.line) if frame.line and 0 < frame.line < 1 << 31 else 0
-            function = self.who.function(self.builder, file=frame.file or "", line=line, name=bare_name(frame.name) if frame.file else frame.name, qualname=frame.name)
+            function = self.who.function(
+                self.builder,
+                file=frame.file or "",
+                line=line,
+                name=bare_name(frame.name) if frame.file else frame.name,
+                qualname=frame.name,
+            )
             row = self.rows[index] = self.builder.frame(function, line)
         return row
 
@@ -210,10 +216,10 @@ def _with_mode(metric: Metric, mode: str) -> Metric:
 
 
 def _written(profile: Profile) -> bytes:
-    s, f = profile.strings, profile.functions
-    names, files = [_text(spelled(profile, function)) for function in range(len(f))], ints(f.file)
+    names = [_text(spelled(profile, function)) for function in range(len(profile.functions))]
+    files = [_text(spelled_file(profile, function)) for function in range(len(profile.functions))]
     frames = [
-        _Frame(names[function], _text(s[files[function]]) or None, line or None)
+        _Frame(names[function], files[function] or None, line or None)
         for function, line in zip(ints(profile.frames.function), ints(profile.frames.line), strict=True)
     ]
     parent, frame = ints(profile.nodes.parent), ints(profile.nodes.frame)

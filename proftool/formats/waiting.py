@@ -11,7 +11,8 @@ import re
 _BUILTINS = frozenset(
     {
         "sleep", "select", "poll", "epoll", "kqueue", "control", "acquire", "wait", "wait4", "waitpid", "sigwait", "sigtimedwait",
-        "recv", "recv_into", "recvfrom", "recvmsg", "accept", "connect", "getaddrinfo", "join", "pause", "flock", "lockf", "input",
+        "recv", "recv_into", "recvfrom", "recvmsg", "accept", "connect", "getaddrinfo", "pause", "_ThreadHandle.join", "flock", "lockf",
+        "input",
     }
 )  # fmt: skip
 _PYTHON = {
@@ -40,5 +41,6 @@ def line_waits(text: str) -> bool:
 def is_waiting(name: str, file: str) -> bool:
     """Does a thread whose innermost frame is this one wait? `file` is empty for builtins."""
     if not file or file.startswith("<built-in"):
-        return name.rpartition(".")[2] in _BUILTINS
+        # `join` alone is not among them: nearly always it is that of str.
+        return name in _BUILTINS or name.rpartition(".")[2] in _BUILTINS
     return name in _PYTHON.get(file.replace("\\", "/").rpartition("/")[2], frozenset())
