@@ -40,6 +40,14 @@ def total(profile: Profile, metric: str, name: str) -> int:
     return sum(int(values[i]) for i in range(len(values)) if profile.text(int(profile.functions.qualname[i])) == name)
 
 
+def end_after(folder: Path, pattern: str) -> None:
+    """End the service a second after the recording has begun to fill a file."""
+    while not any(file.stat().st_size for file in folder.glob(pattern)):
+        time.sleep(0.05)
+    time.sleep(1)
+    (folder / "end").touch()
+
+
 def test_pyspy_records_for_the_time_asked(tmp_path: Path) -> None:
     """Every thread by name, the time that was asked for, and the process lives."""
     with service() as process:
@@ -66,7 +74,8 @@ def test_pyspy_is_stopped_from_another_thread(tmp_path: Path) -> None:
 
 def test_pyspy_keeps_what_it_has_when_the_process_ends(tmp_path: Path) -> None:
     """The end of the process is an end of the recording like any other, and is told."""
-    with service("8") as process:
+    with service(str(tmp_path / "end")) as process:
+        threading.Thread(target=end_after, args=(tmp_path, "chatter"), daemon=True).start()
         recording = recorded(pyspy.backend, process.pid, RecordOptions(mode=Mode.SAMPLE), tmp_path)
         assert process.wait(20) == 0
     assert total(pyspy.backend.read(recording), "wall_time", "serve") > 0
@@ -119,7 +128,8 @@ def test_memray_records_what_is_allocated_meanwhile(tmp_path: Path) -> None:
 @needs_gdb
 def test_memray_does_not_keep_the_process_from_its_end(tmp_path: Path) -> None:
     """The recording is written on the way out, whole."""
-    with service("15") as process:
+    with service(str(tmp_path / "end")) as process:
+        threading.Thread(target=end_after, args=(tmp_path, "part-*"), daemon=True).start()
         recording = recorded(memray.backend, process.pid, UNTIL_THE_END, tmp_path)
         assert process.wait(20) == 0
     assert recording.processes[0].complete
@@ -129,7 +139,8 @@ def test_memray_does_not_keep_the_process_from_its_end(tmp_path: Path) -> None:
 @needs_gdb
 def test_memray_says_what_is_missing_when_the_process_is_cut_off(tmp_path: Path) -> None:
     """`os._exit` leaves no time to write; what was written until then is there, and the status is the process's own."""
-    with service("15", "3") as process:
+    with service(str(tmp_path / "end"), "3") as process:
+        threading.Thread(target=end_after, args=(tmp_path, "part-*"), daemon=True).start()
         recording = recorded(memray.backend, process.pid, UNTIL_THE_END, tmp_path)
         assert process.wait(20) == 3
     first = recording.processes[0]
@@ -141,7 +152,7 @@ def test_memray_says_what_is_missing_when_the_process_is_cut_off(tmp_path: Path)
 def test_a_sleeper_is_left_alone_and_wakes_unharmed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """gdb waits in it for a safe place with breakpoints set; given up, they must be gone."""
     monkeypatch.setattr(inject, "_SAFE_PLACE_S", 4.0)
-    code = "import time; print('ready', flush=True); time.sleep(12); print(sum(len(bytearray(9999)) for _ in range(99)), flush=True)"
+    code = "import time; print('ready', flush=True); time.sleep(8); print(sum(len(bytearray(9999)) for _ in range(99)), flush=True)"
     with started(sys.executable, "-c", code) as process:
         with pytest.raises(BackendFailed, match="could not be brought into"):
             recorded(memray.backend, process.pid, MEMORY, tmp_path)

@@ -1,6 +1,6 @@
 """A service to attach to: two threads that work, keep a quarter of a MiB each round, and rest; says `ready`, then its PID.
 
-`service.py [SECONDS [STATUS]]`: ends after so long, with `os._exit(STATUS)` where one is given.
+`service.py [FILE [STATUS]]`: ends after two minutes or when FILE is there, with `os._exit(STATUS)` where one is given.
 """
 
 import os
@@ -9,7 +9,7 @@ import threading
 import time
 
 kept: list[bytearray] = []
-end = time.monotonic() + float(sys.argv[1] if len(sys.argv) > 1 else 120)
+end = time.monotonic() + 120
 
 
 def burn(seconds):
@@ -24,7 +24,7 @@ class Shop:
 
 
 def serve():
-    while time.monotonic() < end:
+    while time.monotonic() < end and not (len(sys.argv) > 1 and os.path.exists(sys.argv[1])):
         burn(0.02)
         Shop().grow()
         time.sleep(0.01)
