@@ -4,14 +4,12 @@ A frame is `name (file:line)`, as py-spy writes it, or any text, which is then i
 count of samples. A name is taken for the tool's own full name of the function: frames that share name and file are one
 function. Threads, time and units are not in the format.
 
-Reading is arithmetic on whole chunks, no object a frame and none a node. Every frame gets a 64-bit hash from prefix sums of
-its bytes (H[end] - H[start], shifted to a common place; the multiplier is odd and drawn by process), a table of hashes gives its number, and
-only a frame never seen before is looked at as text. Nodes are made level by level; a stack's start that it shares
-with the line before costs a comparison of numbers.
-Frames longer than 512 bytes are compared as bytes: only longer ones can be made to collide for every multiplier (the
-Thue-Morse strings of 1024 bytes and more); for others two of a million frames collide with a chance of 1 in 10**7.
+Reading is arithmetic on whole chunks, no object a frame and none a node. Every frame gets a hash of 64 bits (eight bytes a
+step, seeds drawn anew for every file, so that no file can be made to collide); a table of hashes gives its number, and only
+a frame never seen before is looked at as text. Two of a million different frames collide with a chance of 1 in 10**7.
+Nodes are made level by level; what a stack shares with the line before costs a comparison of numbers.
 
-Source: Brendan Gregg's stackcollapse scripts; rolling hashes as of Rabin and Karp.
+Source: Brendan Gregg's stackcollapse scripts.
 """
 
 from __future__ import annotations
@@ -19,29 +17,28 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from proftool.formats.identity import Identifier
+from proftool.formats.identity import Identifier, bare_name, spelled
 from proftool.formats.limits import MAX_FILE_BYTES, MAX_NODES, MAX_STACK_DEPTH, MAX_VALUE, corrupt, entered, refuse_unreadable, too_large
 from proftool.formats.loss import losses
-from proftool.model.builder import ProfileBuilder, finish, sum_cells
+from proftool.model.builder import ProfileBuilder, finish
 from proftool.model.meta import Meta, Pass
-from proftool.model.profile import SAMPLES, Cells, Int32Array, Int64Array, Metric, MetricKind, Nodes, Profile
+from proftool.model.profile import SAMPLES, Cells, Int32Array, Int64Array, Metric, MetricKind, Nodes, Profile, ints
 from proftool.units import Unit
 
-_CHUNK_BYTES = 4 << 20
-_LONG_FRAME_BYTES = 512
+_CHUNK_BYTES = 1 << 20
 _TABLE_BITS = 18
-_MULTIPLIER = int.from_bytes(os.urandom(8), "little") | 0x5_0000_0000_0000_0005
-_INVERSE = pow(_MULTIPLIER, -1, 1 << 64)
+_MASKS = np.array([(1 << 8 * n) - 1 for n in range(9)], np.uint64)
 _NEWLINE, _SEMICOLON, _SPACE, _RETURN, _ZERO = b"\n; \r0"
 _PLACED = re.compile(r"(.*) \((.+):(\d{1,9})\)", re.DOTALL)
-_STACK = re.compile(rb"[^\0]*[^\0\s;][^\0]* \d+\r?")
+_BINARY = re.compile(rb"[\0-\x08\x0e-\x1f]")
+_STACK = re.compile(rb"(?:[^\0]*[^\0\s;][^\0]*)? \d+\r?")
 
 UInt64Array = NDArray[np.uint64]
 
@@ -54,7 +51,9 @@ class Collapsed:
 
     def matches(self, head: bytes) -> bool:
         """Is every whole line a stack and a count?"""
-        lines = [line for line in (head.split(b"\n")[:-1] if len(head) >= 4096 and b"\n" in head else head.split(b"\n")) if line.strip()]
+        if len(head) >= 4096 and b"\n" not in head:
+            return b";" in head and not _BINARY.search(head)  # one stack that is longer than what is looked at
+        lines = [line for line in (head.split(b"\n")[:-1] if len(head) >= 4096 else head.split(b"\n")) if line.strip()]
         return bool(lines) and all(_STACK.fullmatch(line) for line in lines)
 
     def read(self, path: Path) -> Profile:
@@ -75,18 +74,17 @@ class Collapsed:
             return b""
         c = profile.cells
         rows = c.metric == metric
-        values = np.bincount(c.node[rows], minlength=0) if False else _by_node(c.node[rows], c.value[rows], len(profile.nodes))
+        values = _by_node(c.node[rows], c.value[rows], len(profile.nodes))
         labels = _labels(profile)
         lines: list[str] = []
-        prefix: dict[int, str] = {}
-        parent, frame = profile.nodes.parent.tolist(), profile.nodes.frame.tolist()
+        prefix: dict[int, str] = {-1: ""}
+        parent, frame = ints(profile.nodes.parent), ints(profile.nodes.frame)
         has_children = np.zeros(len(profile.nodes) + 1, bool)
         has_children[profile.nodes.parent] = True
-        for node, value in enumerate(values.tolist()):
-            up = parent[node]
-            text = labels[frame[node]] if up < 0 else f"{prefix[up]};{labels[frame[node]]}"
+        for node, value in enumerate(ints(values)):
+            text = prefix[parent[node]] + labels[frame[node]]
             if has_children[node]:
-                prefix[node] = text
+                prefix[node] = f"{text};"
             if value > 0:
                 lines.append(f"{text} {value}\n")
         return "".join(lines).encode("utf-8", "surrogateescape")
@@ -119,31 +117,32 @@ def _read(stream: BinaryIO, path: Path) -> _Stacks:
     line = 1
     for chunk in _chunks(stream, path):
         data = np.frombuffer(chunk, np.uint8)
-        starts, ends, n_lines = _lines(data)
-        stops, values, wrong = _counts(data, starts, ends)
+        marks = np.flatnonzero((data == _NEWLINE) | (data == _SEMICOLON))
+        is_end = data[marks] == _NEWLINE
+        ends = marks[is_end]
+        starts = np.concatenate([[0], ends[:-1] + 1])
+        ends = ends - ((ends > starts) & (data[ends - 1] == _RETURN))
+        is_blank = ends == starts
+        stops, values, wrong = _counts(data, starts, ends, is_blank)
         if wrong >= 0:
-            at = line + int(np.count_nonzero(data[: starts[wrong]] == _NEWLINE))
             text = chunk[starts[wrong] : ends[wrong]][-80:].decode("utf-8", "replace")
-            raise corrupt("collapsed", f"line {at} is no stack with a whole count of samples behind it: `{text}`", path)
-        # One token a frame: they end at a `;` within a stack or at the stack's end.
-        semicolons = np.flatnonzero(data == _SEMICOLON)
-        place = np.searchsorted(starts, semicolons, side="right") - 1
-        semicolons = semicolons[(place >= 0) & (semicolons < stops[place])] if len(semicolons) else semicolons
-        token_ends = np.concatenate([semicolons, stops])
-        token_ends.sort()
-        last = np.searchsorted(token_ends, stops)
-        first = np.concatenate([[0], last[:-1] + 1]) if len(last) else last
-        token_starts = np.empty_like(token_ends)
-        token_starts[1:] = token_ends[:-1] + 1
-        token_starts[first] = starts
-        depths = last - first + 1
+            raise corrupt("collapsed", f"line {line + wrong} is no stack with a whole count of samples behind it: `{text}`", path)
+        # Every mark ends a frame: a `;` where it stands, a line end where the stack stops in front of the count.
+        token_starts = np.concatenate([[0], marks[:-1] + 1])
+        marks[is_end] = stops
+        last = np.flatnonzero(is_end)
+        depths = np.diff(last, prepend=-1)
+        if is_blank.any():
+            keep = np.repeat(~is_blank, depths)
+            token_starts, marks = token_starts[keep], marks[keep]
+            depths, values = depths[~is_blank], values[~is_blank]
         if len(depths) and int(depths.max()) > MAX_STACK_DEPTH:
             raise too_large("collapsed", f"a stack has more than {MAX_STACK_DEPTH:,} frames", path)
-        numbers.append(frames.numbers(chunk, data, token_starts, token_ends))
+        numbers.append(frames.numbers(chunk, token_starts, marks))
         lengths.append(depths)
         counts.append(values)
-        line += n_lines
-    if not counts:
+        line += len(starts)
+    if not any(len(part) for part in counts):
         raise corrupt("collapsed", "it holds no stack", path)
     return _Stacks(frames.texts, np.concatenate(lengths), np.concatenate(numbers), np.concatenate(counts))
 
@@ -164,27 +163,20 @@ def _chunks(stream: BinaryIO, path: Path) -> Iterator[bytes]:
         yield rest + b"\n"
 
 
-def _lines(data: NDArray[np.uint8]) -> tuple[Int64Array, Int64Array, int]:
-    """Start and end of every line that is not blank, without line ends, and the number of all lines."""
-    ends = np.flatnonzero(data == _NEWLINE)
-    n_lines = len(ends)
-    starts = np.concatenate([[0], ends[:-1] + 1])
-    ends = ends - ((ends > starts) & (data[ends - 1] == _RETURN))
-    keep = ends > starts
-    return starts[keep], ends[keep], n_lines
-
-
-def _counts(data: NDArray[np.uint8], starts: Int64Array, ends: Int64Array) -> tuple[Int64Array, Int64Array, int]:
+def _counts(
+    data: NDArray[np.uint8], starts: Int64Array, ends: Int64Array, is_blank: NDArray[np.bool_]
+) -> tuple[Int64Array, Int64Array, int]:
     """Where each stack stops, its count, and the first line that has none (-1 for none)."""
     values = np.zeros(len(starts), np.int64)
     stops = np.full(len(starts), -1, np.int64)
-    active = np.arange(len(starts))
+    active = np.flatnonzero(~is_blank)
     at = ends - 1
     factor = 1
     for digit in range(17):
         byte = data[np.maximum(at[active], 0)].astype(np.int64)
         inside = at[active] > starts[active]
-        done = inside & (byte == _SPACE) & (digit > 0)
+        # A line may begin with the space: py-spy writes a thread without Python frames as an empty stack.
+        done = (at[active] >= starts[active]) & (byte == _SPACE) & (digit > 0)
         stops[active[done]] = at[active[done]]
         goes_on = inside & (byte >= _ZERO) & (byte <= _ZERO + 9) & (digit < 16)
         active, byte = active[goes_on], byte[goes_on]
@@ -193,7 +185,7 @@ def _counts(data: NDArray[np.uint8], starts: Int64Array, ends: Int64Array) -> tu
         values[active] += (byte - _ZERO) * factor
         factor *= 10
         at[active] -= 1
-    wrong = np.flatnonzero((stops < 0) | (values > MAX_VALUE))
+    wrong = np.flatnonzero(((stops < 0) & ~is_blank) | (values > MAX_VALUE))
     return stops, values, int(wrong[0]) if len(wrong) else -1
 
 
@@ -206,16 +198,13 @@ class _FrameTable:
         self._hash_table = np.zeros(1 << _TABLE_BITS, np.uint64)
         self._number_table = np.full(1 << _TABLE_BITS, -1, np.int32)
         self._by_hash: dict[int, int] = {}
-        self._powers = np.zeros(0, np.uint64)
-        self._inverses = np.zeros(0, np.uint64)
+        self._seed, self._multiplier = (np.uint64(int.from_bytes(os.urandom(8), "little") | 1) for _ in range(2))
 
-    def numbers(self, chunk: bytes, data: NDArray[np.uint8], starts: Int64Array, ends: Int64Array) -> Int32Array:
+    def numbers(self, chunk: bytes, starts: Int64Array, ends: Int64Array) -> Int32Array:
         """The number of each frame `chunk[start:end]`."""
-        hashes = self._hashes(data, starts, ends)
+        hashes = self._hashes(chunk, starts, ends)
         slots = (hashes >> np.uint64(64 - _TABLE_BITS)).astype(np.intp)
         result = np.where(self._hash_table[slots] == hashes, self._number_table[slots], np.int32(-1))
-        long = np.flatnonzero(ends - starts > _LONG_FRAME_BYTES)
-        result[long] = [self._number(chunk[s:e]) for s, e in zip(starts[long].tolist(), ends[long].tolist(), strict=True)]
         missing = np.flatnonzero(result < 0)
         if len(missing):
             unique, first, inverse = np.unique(hashes[missing], return_index=True, return_inverse=True)
@@ -239,32 +228,28 @@ class _FrameTable:
             self.texts.append(text)
         return number
 
-    def _hashes(self, data: NDArray[np.uint8], starts: Int64Array, ends: Int64Array) -> UInt64Array:
-        n = len(data)
-        if n + 1 > len(self._powers):
-            self._powers, self._inverses = _powers(_MULTIPLIER, n + 1), _powers(_INVERSE, n + 1)
-        sums = np.empty(n + 1, np.uint64)
-        sums[0] = 0
-        # One more than the byte, so that the length counts too.
-        np.cumsum(self._powers[:n] * (data + np.uint64(1)), out=sums[1:])
-        return (sums[ends] - sums[starts]) * self._inverses[starts]
-
-
-def _powers(base: int, n: int) -> UInt64Array:
-    """base**0 .. base**(n - 1) modulo 2**64, by doubling."""
-    result = np.ones(n, np.uint64)
-    size = 1
-    while size < n:
-        step = min(size, n - size)
-        result[size : size + step] = result[:step] * np.uint64(pow(base, size, 1 << 64))
-        size += step
-    return result
+    def _hashes(self, chunk: bytes, starts: Int64Array, ends: Int64Array) -> UInt64Array:
+        """Eight bytes at a time, each word mixed in by a multiplication; the last word is masked to what is left."""
+        words = np.ndarray((len(chunk) + 1,), "<u8", buffer=chunk + b"\0" * 8, strides=(1,))
+        sizes = ends - starts
+        hashes = sizes.astype(np.uint64) * self._seed
+        active = np.arange(len(starts))
+        at, left = starts, sizes
+        while len(active):
+            word = words[at] & _MASKS[np.minimum(left, 8)]
+            mixed = (hashes[active] ^ word) * self._multiplier
+            hashes[active] = mixed ^ (mixed >> np.uint64(32))
+            more = left > 8
+            if not more.all():
+                active, at, left = active[more], at[more], left[more]
+            at, left = at + 8, left - 8
+        return hashes * self._multiplier
 
 
 def _profile(stacks: _Stacks, path: Path) -> Profile:
     metric = Metric(name=SAMPLES.name, unit=Unit.COUNT, kind=MetricKind.FLOW, mode="sample")
     identifier = Identifier(sources=False)
-    total = sum(int(part) for part in stacks.counts.astype(object)[:0]) + int(stacks.counts.astype(np.float64).sum())
+    total = int(stacks.counts.astype(np.float64).sum())
     if total > MAX_VALUE:
         raise too_large("collapsed", "its counts add up to more than 2**53", path)
     builder = ProfileBuilder([metric])
@@ -276,17 +261,16 @@ def _profile(stacks: _Stacks, path: Path) -> Profile:
         if placed := _PLACED.fullmatch(text):
             name, file, line = placed[1], placed[2], int(placed[3])
         if file and line < 1 << 31:
-            bare = name.rpartition(".")[2]
-            function = identifier.function(builder, file=file, line=line, name=bare or name, qualname=name)
+            function = identifier.function(builder, file=file, line=line, name=bare_name(name), qualname=name)
         else:
-            function, line = builder.function(name, name=name), 0
+            function, line = identifier.function(builder, file="", line=None, name=text), 0
         frame_rows[number] = builder.frame(function, line)
     base = builder.build(Meta(passes=(Pass(mode="sample", backend="collapsed", samples=total),), source="collapsed"))
     parent, frame, leaf = _tree(stacks, frame_rows, path)
-    zeros = np.zeros(len(leaf), np.int32)
-    cells = sum_cells(Cells(node=leaf, lane=zeros, metric=zeros, value=stacks.counts))
-    from dataclasses import replace
-
+    values = _by_node(leaf, stacks.counts, len(parent))
+    node = np.flatnonzero(values)
+    zeros = np.zeros(len(node), np.int32)
+    cells = Cells(node=node.astype(np.int32), lane=zeros, metric=zeros, value=values[node])
     return finish(replace(base, nodes=Nodes(parent=parent, frame=frame), cells=cells))
 
 
@@ -307,9 +291,9 @@ def _tree(stacks: _Stacks, frame_rows: Int32Array, path: Path) -> tuple[Int32Arr
         fresh = shared[active] <= depth
         lines = active[fresh]
         keys = (place[lines].astype(np.int64) + 1) * n_labels + labels[begin[lines] + depth]
-        unique, inverse = np.unique(keys, return_inverse=True)
-        leader = np.cumsum(fresh) - 1
-        place[active] = (inverse + n_nodes).astype(np.int32)[leader]
+        first, inverse = _groups(keys)
+        unique = keys[first]
+        place[active] = (inverse + n_nodes).astype(np.int32)[np.cumsum(fresh) - 1]
         parents.append((unique // n_labels - 1).astype(np.int32))
         frames.append((unique % n_labels).astype(np.int32))
         n_nodes += len(unique)
@@ -318,6 +302,31 @@ def _tree(stacks: _Stacks, frame_rows: Int32Array, path: Path) -> tuple[Int32Arr
         depth += 1
         active = active[stacks.lengths[active] > depth]
     return np.concatenate(parents), np.concatenate(frames), place
+
+
+def _groups(keys: Int64Array) -> tuple[Int64Array, Int64Array]:
+    """Where each distinct key stands first, and for every key the place of its own in that list.
+
+    By hashing: every key writes its row into a slot, and those that find an equal key there are one group. Rows that lost
+    their slot to another key go round again with another multiplier. Sorting a million keys takes three times as long.
+    """
+    n = len(keys)
+    leader = np.empty(n, np.int64)
+    rest = np.arange(n)
+    multiplier = 0x9E37_79B9_7F4A_7C15
+    while len(rest):
+        bits = len(rest).bit_length() + 1
+        own = keys[rest]
+        slot = ((own.view(np.uint64) * np.uint64(multiplier)) >> np.uint64(64 - bits)).astype(np.intp)
+        table = np.empty(1 << bits, np.int64)
+        table[slot[::-1]] = rest[::-1]
+        found = table[slot]
+        fits = keys[found] == own
+        leader[rest[fits]] = found[fits]
+        rest = rest[~fits]
+        multiplier = (multiplier * 0xD134_2543_DE82_EF95 + 2) % (1 << 64) | 1
+    leads = leader == np.arange(n)
+    return np.flatnonzero(leads), (np.cumsum(leads) - 1)[leader]
 
 
 def _shared(labels: Int32Array, begin: Int64Array, lengths: Int64Array) -> Int64Array:
@@ -356,8 +365,8 @@ def _labels(profile: Profile) -> list[str]:
     """The text of every frame. `;` and line ends, which would cut the stack, become `:` and spaces."""
     f, s = profile.functions, profile.strings
     texts: list[str] = []
-    for function, line in zip(profile.frames.function.tolist(), profile.frames.line.tolist(), strict=True):
-        name, file = s[f.qualname[function]] or s[f.name[function]], s[f.file[function]]
+    for function, line in zip(ints(profile.frames.function), ints(profile.frames.line), strict=True):
+        name, file = spelled(profile, function), s[f.file[function]]
         text = f"{name} ({file}:{line})" if file else name
         texts.append(text.replace(";", ":").replace("\n", " ").replace("\r", " ") or "(unnamed)")
     return texts

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Protocol
 
 from proftool.formats.syntax import Source
-from proftool.model.profile import Category, Identified, Kind
+from proftool.model.profile import Category, Identified, Kind, Profile
 
 MAX_SOURCE_BYTES = 8 << 20
 """Of one source file that is looked into."""
@@ -139,13 +139,13 @@ class Identifier:
         )
 
     def identify(self, *, file: str, line: int | None, name: str, qualname: str | None = None, first_line: int | None = None) -> Identity:
-        """Who the function is. An empty file, `~` or `<built-in>` means a function without Python source (see `builtin`)."""
+        """Who the function is. An empty file, `~` or `<built-in>` means that there is none."""
         line = line if line and line > 0 else None
         first_line = first_line if first_line and first_line > 0 else None
         key = (file, line, name, qualname, first_line)
         known = self._identities.get(key)
         if known is None:
-            known = self._identities[key] = builtin(name) if file in ("", "~", "<built-in>") else self._identify(*key)
+            known = self._identities[key] = _without_file(file, name) if file in ("", "~", "<built-in>") else self._identify(*key)
         return known
 
     def place(self, file: str) -> Place:
@@ -294,6 +294,29 @@ def builtin(name: str) -> Identity:
             qualname = re.sub(r" at 0x[0-9a-fA-F]+", "", inner)
     bare = qualname.rpartition(".")[2] or qualname
     return Identity(bare, qualname, module, "", 0, "", Identified.TOOL, Kind.BUILTIN, Category.NATIVE)
+
+
+def spelled(profile: Profile, function: int) -> str:
+    """The name of a function for formats with one name a frame: qualified, built-ins as the interpreter prints them."""
+    f, s = profile.functions, profile.strings
+    module, qualname = s[f.module[function]], s[f.qualname[function]] or s[f.name[function]]
+    if f.kind[function] != Kind.BUILTIN or not module or s[f.file[function]]:
+        return qualname
+    owner, _, method = qualname.rpartition(".")
+    return f"<method '{method}' of '{owner}' objects>" if module == "builtins" and owner else f"<built-in method {module}.{qualname}>"
+
+
+def bare_name(qualname: str) -> str:
+    """`run` of `A.run`; a name that ends in a dot or holds no plain dot is its own."""
+    bare = qualname.rpartition(".")[2]
+    return bare if bare and not re.search(r"[()\[\]\s]", qualname) else qualname
+
+
+def _without_file(file: str, name: str) -> Identity:
+    """Built-ins, where the tool or the spelling says so; else a name of which nothing more is known."""
+    if file or _METHOD.match(name) or _BUILT_IN.match(name):
+        return builtin(name)
+    return Identity(bare_name(name), name, "", "", 0, "", Identified.BARE, Kind.PYTHON, Category.LIBRARY)
 
 
 def _module(path: str) -> str:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from memray import FileReader
 
 MAGIC = b"memray\0"
+LZ4 = b"\x04\x22\x4d\x18"
 MODE = "memory"
 METRICS: tuple[Metric, ...] = tuple(
     replace(metric, mode=MODE) for metric in (PEAK_BYTES, ALLOCATED_BYTES, ALLOCATIONS, LEAKED_BYTES, TEMPORARY_ALLOCATIONS)
@@ -88,8 +89,8 @@ class Memray:
     suffixes = (".bin", ".memray")
 
     def matches(self, head: bytes) -> bool:
-        """memray's magic."""
-        return head.startswith(MAGIC)
+        """memray's magic, plain or at the start of an LZ4 frame, as `memray run` leaves it."""
+        return head.startswith(MAGIC) or (head.startswith(LZ4) and MAGIC[:6] in head[:64])
 
     def read(self, path: Path) -> Profile:
         """The file as a profile of one process."""

@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from proftool.errors import NotComparable
 from proftool.model import significance
 from proftool.model.align import Union, align
-from proftool.model.builder import finish
 from proftool.model.comparable import choose_metric, judge_comparable, metric_of, passes_of
 from proftool.model.diff import VERDICTS, Comparability, Comparable, Diff, FunctionChange, Side, Verdict
 from proftool.model.explain import explain
 from proftool.model.match import Matched, match
-from proftool.model.profile import Cells, Frames, Functions, Lanes, Metric, MetricKind, Nodes, Profile, UInt8Array
+from proftool.model.profile import Metric, MetricKind, Profile, UInt8Array
 from proftool.model.significance import ALPHA, Floats, Tested
 from proftool.model.tree import Tree, function_total, node_function, node_self
+from proftool.model.union_profile import union_profile
 from proftool.units import NS_PER_S, Unit
 
 FLOOR_SHARE = 0.005
@@ -210,7 +210,7 @@ class _Comparison:
     def answer(self, names: tuple[str, str], comparability: Comparability) -> Diff:
         """The whole `Diff`."""
         base, new = self.sides(self.self_values)
-        profile = self._profile()
+        profile = union_profile(self.profiles, self.matched, self.union, self.metric, self.n_base, self.scale)
         base_total, new_total = self._totals(profile)
         tested = self.tested()
         delta = new - base
@@ -328,43 +328,6 @@ class _Comparison:
                 c = replace(c, more_calls=c.delta_self, dearer_calls=0.0)
             result.append(c)
         return result
-
-    def _profile(self) -> Profile:
-        """The union tree at the level of functions, with `.before` and `.after` of the metric."""
-        strings: dict[str, int] = {"": 0}
-        columns: dict[str, list[int]] = {name: [] for name in Functions.__dataclass_fields__}
-        texts = ("name", "qualname", "module", "file", "code_hash")
-        tables = [p.functions.columns() for p in self.profiles]
-        for at, row in self.matched.rows:
-            p = self.profiles[at]
-            for column, values in tables[at].items():
-                value = int(values[row])
-                columns[column].append(strings.setdefault(p.strings[value], len(strings)) if column in texts else value)
-        union = self.union
-        n_nodes = len(union.parent)
-        sides = np.zeros((2, n_nodes))
-        for at, p in enumerate(self.profiles):
-            side = int(at >= self.n_base)
-            values = np.bincount(union.places[at], node_self(p, p.metric_index(self.name)), n_nodes)
-            sides[side] += values * (self.scale[at] / (self.n_new if side else self.n_base))
-        rounded = np.rint(sides).astype(np.int64)
-        metric, node = np.nonzero(rounded)
-        names = tuple(replace(self.metric, name=f"{self.name}.{when}") for when in ("before", "after"))
-        lanes = {name: np.array([0 if name in ("process_name", "thread_name", "task") else -1]) for name in Lanes.__dataclass_fields__}
-        lanes["is_main"] = np.array([1])
-        built = Profile(
-            strings=tuple(strings),
-            functions=Functions(**{name: np.array(values, np.int64) for name, values in columns.items()}),  # pyright: ignore[reportArgumentType]  # `finish` casts
-            frames=Frames(function=np.arange(self.n, dtype=np.int32), line=np.zeros(self.n, np.int32)),
-            nodes=Nodes(parent=union.parent, frame=union.label),
-            lanes=Lanes(**lanes),  # pyright: ignore[reportArgumentType]  # `finish` casts
-            metrics=names,
-            cells=Cells(
-                node=node.astype(np.int32), lane=np.zeros(len(node), np.int32), metric=metric.astype(np.int32), value=rounded[metric, node]
-            ),
-            meta=self.profiles[-1].meta,
-        )
-        return finish(built)
 
     def _nodes(
         self, profile: Profile, union: Union, changes: Sequence[FunctionChange], tested: Tested

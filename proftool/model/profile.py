@@ -335,6 +335,11 @@ def function_keys(profile: Profile) -> list[FunctionKey]:
     return [key for key in keys if key is not None]
 
 
+def ints(column: NDArray[np.integer]) -> list[int]:
+    """A column as Python's own integers, for loops that make text."""
+    return column.tolist()
+
+
 def freeze(table: T) -> T:
     """Make every column read-only and C-contiguous."""
     for column in table.columns().values():

@@ -85,7 +85,7 @@ def common_factor(values: Floats, weights: Floats | None = None) -> Floats:
 
 
 def _weighted_median(ordered: Floats, cumulated: Floats) -> float:
-    half = cumulated[-1] / 2
+    half = float(cumulated[-1]) / 2
     low = int(np.searchsorted(cumulated, half * (1 - 1e-12)))
     high = int(np.searchsorted(cumulated, half * (1 + 1e-12)))
     return float((ordered[min(low, len(ordered) - 1)] + ordered[min(high, len(ordered) - 1)]) / 2)
@@ -200,7 +200,9 @@ def compare_runs(
         t = np.where(np.sign(raw_delta) == np.sign(delta), np.minimum(t, np.abs(raw_delta / raw_se)), 0.0)
     matters = np.maximum(values[:, :n_base].mean(axis=1), values[:, n_base:].mean(axis=1)) >= floor
     largest = np.sort(t[:, matters].max(axis=1)) if matters.any() else np.full(len(labels), np.inf)
-    q = (len(largest) - np.searchsorted(largest, t[0] * (1 - 1e-9), side="left")) / len(largest)
+    observed = np.asarray(t[0], np.float64)
+    below = np.asarray(np.searchsorted(largest, observed * (1 - 1e-9), side="left"), np.float64)
+    q: Floats = 1.0 - below / float(len(largest))
     low, high = bootstrap_t(relative, n_base, delta[0], se[0], prior, seed)
     return Tested(delta[0], se[0], q, drift, low, high)
 

@@ -24,9 +24,13 @@ export function levelTop(p: Pick<Picture, "rowPx" | "scrollPx" | "flame">, level
   return p.flame ? height - (level + 1) * p.rowPx + p.scrollPx : level * p.rowPx - p.scrollPx;
 }
 
+/** The last picture's memory, used again while the size stays. */
+let kept: ImageData | null = null;
+
 export function paint(context: CanvasRenderingContext2D, p: Picture): void {
   const { width, height } = context.canvas, { layout, rowPx } = p;
-  const image = context.createImageData(width, height), pixels = new Uint32Array(image.data.buffer);
+  if (kept?.width !== width || kept.height !== height) kept = context.createImageData(width, height);
+  const image = kept, pixels = new Uint32Array(image.data.buffer);
   pixels.fill(p.ground);
   const firstLevel = Math.max(0, Math.floor(p.scrollPx / rowPx)), last = Math.min(layout.levels, Math.ceil((p.scrollPx + height) / rowPx));
   const line = new Uint32Array(width);
