@@ -146,9 +146,7 @@ def _folded(whole: Profile, shown: Profile) -> Folded | None:
     others = [i for i in range(len(f)) if (name := shown.strings[f.qualname[i]]) not in known and name.startswith("(")]
     inside = np.isin(shown.frames.function[shown.nodes.frame], others)
     c = shown.cells
-    mass = {
-        metric.name: int(c.value[(c.metric == index) & inside[c.node]].sum()) for index, metric in enumerate(shown.metrics)
-    }
+    mass = {metric.name: int(c.value[(c.metric == index) & inside[c.node]].sum()) for index, metric in enumerate(shown.metrics)}
     return Folded(nodes_before=len(whole.nodes), nodes_after=len(shown.nodes), mass=mass)
 
 

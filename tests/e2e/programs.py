@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-SERVER = '''
+SERVER = """
 import asyncio
 
 async def answer(reader, writer):
@@ -42,7 +42,7 @@ async def main():
     server.close()
 
 asyncio.run(main())
-'''
+"""
 
 POOL = """
 from concurrent.futures import ProcessPoolExecutor

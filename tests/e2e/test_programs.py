@@ -17,7 +17,12 @@ def plain(name: str, program: RealProgram, project: Project) -> Done:
     """The program without proftool, once for all backends."""
     if name not in _plain:
         done = subprocess.run(
-            [sys.executable, *program.words(project.root)], cwd=project.root, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60
+            [sys.executable, *program.words(project.root)],
+            cwd=project.root,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
         )
         _plain[name] = Done(done.returncode, program.steady(done.stdout), program.steady(done.stderr))
     return _plain[name]
@@ -31,9 +36,11 @@ def test_a_real_program_is_recorded_and_not_changed(project: Project, name: str,
     expected = plain(name, program, project)
     assert expected.status == program.status, expected.err
 
-    done = project.proftool("run", "--backend", backend, "--rate", "500", "-o", "page.html", *program.words(project.root)) if (
-        backend in ("pyinstrument", "py-spy")
-    ) else project.proftool("run", "--backend", backend, "-o", "page.html", *program.words(project.root))
+    done = (
+        project.proftool("run", "--backend", backend, "--rate", "500", "-o", "page.html", *program.words(project.root))
+        if (backend in ("pyinstrument", "py-spy"))
+        else project.proftool("run", "--backend", backend, "-o", "page.html", *program.words(project.root))
+    )
     assert (done.status, program.steady(done.out)) == (expected.status, expected.out), done.err
     assert "Traceback" not in done.err
 
