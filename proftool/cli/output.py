@@ -19,6 +19,11 @@ def set_quiet(quiet: bool) -> None:
     _quiet = quiet
 
 
+def is_quiet() -> bool:
+    """Is talk held back?"""
+    return _quiet
+
+
 def data(text: str, end: str = "\n") -> None:
     """What was asked for, on stdout."""
     _write(sys.stdout, text + end)
