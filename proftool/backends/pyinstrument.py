@@ -263,14 +263,17 @@ class _Reader:
     ) -> None:
         known = node != ROOT
         wall, cpu = thread.wall_ns, thread.cpu_ns
-        waits = (blocking & (cpu * 2 < wall)) | ((wall > _LONG_NS) & (cpu * 50 < wall))
+        # A thread that stands in line for a processor is not waiting for anything of its own.
+        queued = thread.queued_ns if thread.queued_ns is not None else np.zeros(len(wall), np.int64)
+        own = wall - np.clip(queued, 0, wall)
+        waits = (blocking & (cpu * 2 < own)) | ((own > _LONG_NS) & (cpu * 50 < own))
         ones = np.ones(len(node), np.int64)
         columns: tuple[Int64Array, ...] = (wall, ones)
         if not self.cpu:
             used = np.minimum(cpu, wall)
             columns = (wall, np.where(waits, wall, 0), ones, used)
-            if self.queued and thread.queued_ns is not None:
-                columns += (np.where(waits, 0, np.clip(thread.queued_ns, 0, wall - used)),)
+            if self.queued:
+                columns += (np.where(waits, 0, np.clip(queued, 0, wall - used)),)
         unique, where = np.unique(node[known], return_inverse=True)
         for metric, values in enumerate(columns):
             sums = np.zeros(len(unique), np.int64)
