@@ -169,7 +169,7 @@ class PySpy:
         except (msgspec.MsgspecError, OSError) as problem:
             raise self._nothing(recording, f"its file cannot be read: {problem}") from problem
         who = circumstances.identifier(recording)
-        reader = _Reader(recording, who, told, _clocks(recording.folder))
+        reader = _Reader(recording, who, told, _clocks(recording.folder, recording.duration_ns))
         if not reader.n_samples:
             raise self._nothing(recording, "the program ended before the first sample")
         asked_hz = recording.options.rate_hz or DEFAULT_RATE_HZ
@@ -337,7 +337,7 @@ def _is_bootstrap(frame: _Frame) -> bool:
     return file.endswith(("/launch/_child.py", "/launch/_blind.py")) or (file.endswith("/sitecustomize.py") and "/hook/" in file)
 
 
-def _clocks(folder: Path) -> dict[int, _Clock]:
+def _clocks(folder: Path, duration_ns: int) -> dict[int, _Clock]:
     """The watched threads by native id."""
     try:
         rows = np.loadtxt(folder / clocks.FILE, dtype=np.int64, ndmin=2)
@@ -346,8 +346,11 @@ def _clocks(folder: Path) -> dict[int, _Clock]:
     found: dict[int, _Clock] = {}
     if not rows.size:
         return found
+    # A process that has ended stands in /proc until proftool has asked for its status: that is no time of the program's.
+    rows[:, 0] = np.minimum(rows[:, 0], rows[:, 0].min() + duration_ns)
     for tid in np.unique(rows[:, 2]):
         own = rows[rows[:, 2] == tid]
+        own = own[np.diff(own[:, 0], prepend=-1) > 0]
         found[int(tid)] = _Clock(own[:, 0].tolist(), own[:, 3].tolist(), _as_it_passed(own).tolist())
     return found
 
