@@ -204,6 +204,10 @@ def _record(config, module):
         if getattr(module, "per_thread", False):
             _watch_threads()
         _tell_when_main_returns()
+        if hasattr(module, "prepare"):
+            module.prepare(config["options"])
+    else:
+        _watch_threads()  # by name only: a profiler outside may look at a thread before it is known to `threading`
     # Registered before any of the target's, so it runs after all of them.
     atexit.register(_stop, "exit")
     if hasattr(os, "register_at_fork") and config["children"]:
@@ -256,9 +260,10 @@ def _watch_threads():
     def hook(frame, event, arg):
         sys.setprofile(None)
         process = _state
-        if process is not None and process.recorder is not None and not process.stopping:
+        if process is not None and not process.stopping and (process.recorder is not None or process.module is None):
             process.name_thread()
-            process.recorder.thread_started()
+            if process.recorder is not None:
+                process.recorder.thread_started()
 
     threading._profile_hook = hook
     if hasattr(threading, "getprofile"):
