@@ -202,6 +202,8 @@ def _record(config, module):
     if module is not None:
         _wrap_ends()
         _tell_when_main_returns()
+        if hasattr(module, "prepare"):
+            module.prepare(config["options"])
     if module is None or getattr(module, "per_thread", False):
         _watch_threads()  # a profiler from outside finds no name for a thread that began after its last look at `threading`
     # Registered before any of the target's, so it runs after all of them.
@@ -256,7 +258,7 @@ def _watch_threads():
     def hook(frame, event, arg):
         sys.setprofile(None)
         process = _state
-        if process is not None and not process.stopping:
+        if process is not None and not process.stopping and (process.recorder is not None or process.module is None):
             process.name_thread()
             if process.recorder is not None:
                 process.recorder.thread_started()

@@ -186,7 +186,7 @@ def _tail(profile: Profile, options: ReportOptions, run: Run | None, before: Run
         lines.append(styled(clip(f"not seen: {'; '.join(unseen)}", 400), "dim", options.color))
     lines = [line for line in lines if line]
     if run is not None:
-        called = shlex.quote(run.label) if run.label else run.id
+        called = shlex.quote(run.label) if run.label and run.label[0] != "-" else run.id
         told = f"run {run.id}" + (f" ({run.label})" if run.label else "")
         compare = "" if before is None else f" · `proftool diff {before.id} {run.id}`"
         lines.append(f"{told} kept · next: `proftool open {called}` · `proftool show {called} --by line`{compare}")
