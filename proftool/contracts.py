@@ -144,6 +144,8 @@ class Inside:
     recorder: Path
     options: Mapping[str, str | int | float | bool] = field(default_factory=dict[str, str | int | float | bool])
     library_paths: tuple[Path, ...] = ()
+    reader: str = ""
+    """Module that `Backend.read` will import; loaded while the target runs, and not before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +156,8 @@ class Outside:
     env: Mapping[str, str] = field(default_factory=dict[str, str])
     ready: str = ""
     """Text on the profiler's stderr or stdout that says that it is attached; empty: the launcher asks `Backend.is_ready`."""
+    reader: str = ""
+    """Module that `Backend.read` will import; loaded while the target runs, and not before."""
 
 
 Command = Inside | Outside

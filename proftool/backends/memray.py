@@ -8,8 +8,8 @@ from __future__ import annotations
 import sys
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from proftool.backends import circumstances
 from proftool.contracts import (
     Available,
     Capabilities,
@@ -22,21 +22,20 @@ from proftool.contracts import (
     Target,
     Unavailable,
 )
-from proftool.errors import BackendFailed, BackendUnavailable, CorruptProfile
-from proftool.model.builder import ProfileBuilder
-from proftool.model.profile import UNKNOWN, Profile
+from proftool.errors import BackendUnavailable
 
+if TYPE_CHECKING:
+    from proftool.model.profile import Profile
+
+READER = "proftool.backends.reading.memray"
+NAME = "memray"
 RECORDER = Path(__file__).with_name("inside") / "memray.py"
-_BOOTSTRAP = ("/launch/_child.py", "/launch/_blind.py", "/inside/memray.py", "/hook/sitecustomize.py")
-"""Files of proftool's own, whose frames do not show."""
-_INJECTED = ("_memray_attach_hook.py",)
-"""What memray calls the script that it was brought in with: all that was allocated below is the profiler's own."""
 
 
 class Memray:
     """The backend; see the module."""
 
-    name = "memray"
+    name = NAME
     summary = "where the memory goes: peak, leaks and temporary allocations by stack, in every thread and child process"
     capabilities = Capabilities(modes=frozenset({Mode.MEMORY}), native=True, children=True, threads=True, attach=True, in_process=True)
 
@@ -44,7 +43,7 @@ class Memray:
         """Is there a memray that the target's interpreter can load, its own or proftool's?"""
         if sys.platform == "win32":
             return Unavailable(cause="memray has no build for Windows", fix="record on Linux or macOS")
-        version = _version()
+        version = package_version()
         if version is None:
             return Unavailable(cause="memray is not installed beside proftool", fix="`pip install memray`")
         if interpreter is None or interpreter.executable == Path(sys.executable):
@@ -104,56 +103,13 @@ class Memray:
                 cause="it records every allocation and samples nothing",
                 fix="leave `--rate` out, or `--mode sample`",
             )
-        return Inside(recorder=RECORDER, options={"native": options.native}, library_paths=(_own_packages(),))
+        return Inside(recorder=RECORDER, options={"native": options.native}, library_paths=(_own_packages(),), reader=READER)
 
     def read(self, recording: Recording) -> Profile:
         """Every process's threads as lanes of one profile."""
-        from proftool.formats import memray as recordings
+        from proftool.backends.reading import memray
 
-        who = circumstances.identifier(recording)
-        builder = ProfileBuilder(recordings.METRICS)
-        notes: list[str] = []
-        attached = isinstance(recording.target, Process)
-        n_read = 0
-        for process in recording.processes:
-            for path in process.parts:
-                part = recordings.Part(
-                    path,
-                    pid=process.pid,
-                    ppid=UNKNOWN if process.ppid is None else process.ppid,
-                    process_name=process.name,
-                    thread_names=process.thread_names,
-                    main_tid=UNKNOWN if attached else 1,
-                    is_own=True,
-                )
-                try:
-                    recordings.add(builder, who, part, hidden=_BOOTSTRAP, dropped=_INJECTED)
-                    n_read += 1
-                except CorruptProfile as problem:
-                    notes.append(f"the part of process {process.pid} cannot be read: {problem.cause}")
-        if not n_read:
-            first = [*notes, *(note for process in recording.processes for note in process.notes), *recording.notes]
-            raise BackendFailed(
-                "memray recorded nothing",
-                cause=first[0] if first else "no process left a recording",
-                fix="run the program without proftool and see whether it works",
-            )
-        if attached:
-            notes.append("what was allocated before the attach is not seen; leaked is what was allocated since and still lived at the end")
-            if recording.options.children:
-                notes.append("child processes were not recorded: memray attaches to one process")
-        if n_read > 1:
-            notes.append("peaks of several processes are a sum of peaks: they need not have been at the same moment")
-        features = tuple(
-            name for name in ("children", "native") if getattr(recording.options, name) and not (attached and name == "children")
-        )
-        unseen = (
-            ()
-            if recording.options.native
-            else ("allocations of small objects come from arenas that Python keeps, seen when an arena is taken",)
-        )
-        meta = circumstances.meta(recording, who, backend=self.name, version=_version(), features=features, unseen=unseen, notes=notes)
-        return builder.build(meta)
+        return memray.read(recording)
 
 
 def _own_packages() -> Path:
@@ -166,7 +122,7 @@ def _own_packages() -> Path:
     return Path(spec.origin).parent.parent
 
 
-def _version() -> str | None:
+def package_version() -> str | None:
     from importlib.metadata import PackageNotFoundError, version
 
     try:

@@ -99,7 +99,7 @@ def attach(request: Request, store: SqlRunStore, settings: Settings, say: Say) -
         kept: list[Kept] = []
         try:
             command = choice.backend.command(process, options, folder)
-            circumstances = Circumstances(process.cwd or Path.cwd(), speed.start())
+            circumstances = Circumstances(process.cwd or Path.cwd(), speed.start(), command.reader)
             gathering = Thread(target=circumstances.gather, name="proftool-circumstances", daemon=True)
             gathering.start()
             until = "" if request.duration_ns is None else f" for {request.duration_ns / 1e9:g} s"

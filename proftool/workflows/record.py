@@ -148,7 +148,7 @@ def _pass(request: Request, choice: Choice, store: SqlRunStore, stdin: Replay) -
     folder = store.recordings_folder()
     try:
         command = choice.backend.command(request.program, choice.options, folder)
-        circumstances = Circumstances(Path.cwd(), speed.start())
+        circumstances = Circumstances(Path.cwd(), speed.start(), command.reader)
         with stdin.one() as fd:
             recording = launch(
                 request.program, command, choice.options, folder, stdin=fd, stdout=request.stdout, meanwhile=circumstances.gather
@@ -201,8 +201,8 @@ def keep(passes: list[Profile], label: str | None, store: SqlRunStore, losses: l
 class Circumstances:
     """What is found out while the target runs: the state of the checkout; and the imports that the rest will need."""
 
-    def __init__(self, cwd: Path, before: speed.Before) -> None:
-        self._cwd, self._before = cwd, before
+    def __init__(self, cwd: Path, before: speed.Before, reader: str) -> None:
+        self._cwd, self._before, self._reader = cwd, before, reader
         self.git: Git | None = None
         self.speed: Speed | None = None
 
@@ -215,7 +215,7 @@ class Circumstances:
         from proftool.launch import git
 
         self.git = git.describe(self._cwd)
-        for name in _NEEDED_AFTER:
+        for name in filter(None, (self._reader, *_NEEDED_AFTER)):
             import_module(name)
 
 

@@ -1,9 +1,9 @@
 # pyright: basic
 """cProfile inside the target: exact calls and times, a profile for each thread.
 
-The part is `marshal` of (format, threads); a thread is (native id, queued ns, [entry…]), where `queued ns` is how long the thread stood in
-line for a processor while it was profiled (Linux's schedstat; None where the system does not tell, or the thread has ended); an entry (key, calls, recursive calls, total ns, self
-ns, [callee…]) and a callee (key, calls, recursive calls, total ns, self ns), all times inclusive as in `_lsprof`. A key is
+The part is `marshal` of (format, threads); a thread is (native id, queued ns, [entry…]), where `queued ns` is how long the thread
+stood in line for a processor while it was profiled (Linux's schedstat; None where the system does not tell, or the thread has
+ended); an entry (key, calls, recursive calls, total ns, self ns, [callee…]) and a callee (key, calls, recursive calls, total ns, self ns), all times inclusive as in `_lsprof`. A key is
 (file, first line, qualified name, bare name) of a code object (no qualified name before Python 3.11), or ("", 0, text, text) of a
 builtin: more than pstats keeps, so methods of one name stay apart.
 """
@@ -25,7 +25,7 @@ def start(part, options):
 def queued_ns(tid):
     """How long a thread of this process has stood in line for a processor since it began; None where the system does not tell."""
     try:
-        with open("/proc/self/task/%d/schedstat" % tid, "rb") as file:
+        with open(f"/proc/self/task/{tid}/schedstat", "rb") as file:
             return int(file.read().split()[1])
     except (OSError, ValueError, IndexError):
         return None
@@ -76,7 +76,7 @@ class Recorder:
             FORMAT,
             [
                 (tid, None if begin is None or end is None else end - begin, _entries(profiler))
-                for (tid, begin, profiler), end in zip(self.threads, ends)
+                for (tid, begin, profiler), end in zip(self.threads, ends)  # noqa: B905 - strict= needs 3.10
             ],
         )
         with open(self.part + ".new", "wb") as file:

@@ -1,0 +1,289 @@
+"""What pyinstrument saw, as a profile; see proftool/backends/pyinstrument.py for what it means."""
+
+from __future__ import annotations
+
+import marshal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+
+from proftool.backends import circumstances
+from proftool.backends.pyinstrument import DEFAULT_RATE_HZ, NAME
+from proftool.contracts import Clock, ProcessRecord, Recording
+from proftool.errors import BackendFailed
+from proftool.formats.identity import Identifier
+from proftool.model.builder import ProfileBuilder, finish
+from proftool.model.meta import Meta
+from proftool.model.profile import (
+    CPU_TIME,
+    PREEMPTED_TIME,
+    ROOT,
+    SAMPLES,
+    UNKNOWN,
+    WAITING_TIME,
+    WALL_TIME,
+    Identified,
+    Int64Array,
+    Profile,
+    Samples,
+    Status,
+)
+from proftool.units import NS_PER_S
+
+_FORMAT = 2
+_BLOCKING = frozenset(
+    (
+        "sleep",
+        "acquire",
+        "wait",
+        "wait_for",
+        "select",
+        "poll",
+        "kqueue",
+        "control",
+        "recv",
+        "recv_into",
+        "recvfrom",
+        "recvfrom_into",
+        "recvmsg",
+        "accept",
+        "connect",
+        "send",
+        "sendall",
+        "sendmsg",
+        "read",
+        "read1",
+        "readinto",
+        "readline",
+        "readlines",
+        "write",
+        "flush",
+        "get",
+        "put",
+        "join",
+        "waitpid",
+        "wait3",
+        "wait4",
+        "waitid",
+        "sigwait",
+        "sigwaitinfo",
+        "sigtimedwait",
+        "pause",
+        "lockf",
+        "flock",
+        "fsync",
+        "getaddrinfo",
+        "gethostbyname",
+        "do_handshake",
+        "shutdown",
+        "__enter__",
+        "input",
+    )
+)
+"""Last part of the names of builtins that wait for something outside the thread."""
+_LONG_NS = 20_000_000
+
+
+def read(recording: Recording) -> Profile:
+    """Every part's threads as lanes of one profile, with the timeline where the clock is the wall's."""
+    cpu, mode = recording.options.clock is Clock.CPU, str(recording.options.mode)
+    who = circumstances.identifier(recording)
+    parts: list[tuple[ProcessRecord, _Part]] = []
+    notes: list[str] = []
+    version = None
+    for process in recording.processes:
+        for file in process.parts:
+            try:
+                part = _load(file)
+            except (EOFError, ValueError, TypeError, KeyError, OSError) as error:
+                notes.append(f"the part of process {process.pid} cannot be read: {error}")
+                continue
+            version = part.version or version
+            parts.append((process, part))
+    metrics = (CPU_TIME, SAMPLES) if cpu else (WALL_TIME, WAITING_TIME, SAMPLES, CPU_TIME)
+    queued = not cpu and all(thread.queued_ns is not None for _, part in parts for thread in part.threads)
+    if queued:
+        metrics += (PREEMPTED_TIME,)
+    reader = _Reader(ProfileBuilder([replace(metric, mode=mode) for metric in metrics]), who, recording, cpu, queued)
+    for process, part in parts:
+        reader.add(process, part)
+    if not reader.n_samples:
+        told = [*notes, *(note for process in recording.processes for note in process.notes), *recording.notes]
+        raise BackendFailed(
+            "pyinstrument recorded no sample",
+            cause=told[0] if told else "the program ended before the first sample was due",
+            fix="sample faster with `--rate 10000`, or count calls with `--mode trace`"
+            if not told
+            else "run the program without proftool and see whether it works",
+        )
+    meta = circumstances.meta(
+        recording,
+        who,
+        backend=NAME,
+        version=version,
+        clock=str(recording.options.clock),
+        rate_asked_hz=recording.options.rate_hz or DEFAULT_RATE_HZ,
+        rate_achieved_hz=reader.rate_achieved_hz(),
+        samples=reader.n_samples,
+        features=("children",) if recording.options.children else (),
+        unseen=("threads that were not started by Python's `threading`, and native frames, are not seen",),
+        notes=notes,
+    )
+    return reader.build(meta=meta)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Thread:
+    tid: int
+    offset_ns: int
+    stacks: Int64Array
+    wall_ns: Int64Array
+    cpu_ns: Int64Array
+    queued_ns: Int64Array | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Part:
+    version: str
+    started_ns: int
+    own: frozenset[str]
+    frames: Sequence[str]
+    qualnames: Mapping[tuple[str, int, str], str]
+    stacks: Sequence[tuple[int, ...]]
+    threads: Sequence[_Thread]
+
+
+class _Reader:
+    def __init__(self, builder: ProfileBuilder, who: Identifier, recording: Recording, cpu: bool, queued: bool) -> None:
+        self.builder, self.who, self.recording, self.cpu, self.queued = builder, who, recording, cpu, queued
+        self.n_samples = 0
+        self._busy_ns = self._n_busy = 0
+        self._samples: list[tuple[Int64Array, ...]] = []
+
+    def add(self, process: ProcessRecord, part: _Part) -> None:
+        """The threads of one process's part as lanes."""
+        frames = [self._frame(text, part.own, part.qualnames) for text in part.frames]
+        nodes = np.array([self.builder.stack(f for f in (frames[i] for i in stack) if f is not None) for stack in part.stacks], np.int64)
+        blocking = np.array([bool(stack) and _blocks(part.frames[stack[-1]]) for stack in part.stacks], bool)
+        for thread in part.threads:
+            if not len(thread.stacks):
+                continue
+            lane = self.builder.lane(
+                pid=process.pid,
+                ppid=UNKNOWN if process.ppid is None else process.ppid,
+                tid=thread.tid,
+                process_name=process.name,
+                thread_name=process.thread_names.get(thread.tid, ""),
+                is_main=thread.tid == process.main_tid,
+                start_ns=part.started_ns + thread.offset_ns,
+                end_ns=UNKNOWN if process.ended_ns is None else process.ended_ns,
+            )
+            self._add_thread(part, thread, lane, nodes[thread.stacks], blocking[thread.stacks])
+
+    def _add_thread(
+        self, part: _Part, thread: _Thread, lane: int, node: Int64Array, blocking: np.ndarray[tuple[int], np.dtype[np.bool_]]
+    ) -> None:
+        known = node != ROOT
+        wall, cpu = thread.wall_ns, thread.cpu_ns
+        # A thread that stands in line for a processor is not waiting for anything of its own.
+        queued = thread.queued_ns if thread.queued_ns is not None else np.zeros(len(wall), np.int64)
+        own = wall - np.clip(queued, 0, wall)
+        waits = (blocking & (cpu * 2 < own)) | ((own > _LONG_NS) & (cpu * 50 < own))
+        ones = np.ones(len(node), np.int64)
+        columns: tuple[Int64Array, ...] = (wall, ones)
+        if not self.cpu:
+            used = np.minimum(cpu, wall)
+            columns = (wall, np.where(waits, wall, 0), ones, used)
+            if self.queued:
+                columns += (np.where(waits, 0, np.clip(queued, 0, wall - used)),)
+        unique, where = np.unique(node[known], return_inverse=True)
+        for metric, values in enumerate(columns):
+            sums = np.zeros(len(unique), np.int64)
+            np.add.at(sums, where, values[known])
+            for row, value in zip(unique.tolist(), sums.tolist(), strict=True):
+                self.builder.add(row, lane, metric, value)
+        self.n_samples += int(known.sum())
+        running = known & ~waits
+        self._busy_ns += int(wall[running].sum())
+        self._n_busy += int(running.sum())
+        if not self.cpu:
+            start = part.started_ns - self.recording.started_ns + thread.offset_ns
+            times = np.maximum(start + np.cumsum(wall) - wall, 0)
+            status = np.where(waits, int(Status.WAITING), int(Status.RUNNING))
+            self._samples.append((times[known], np.full(int(known.sum()), lane, np.int64), node[known], wall[known], status[known]))
+
+    def rate_achieved_hz(self) -> float | None:
+        """Samples a second while threads ran; a waiting thread is sampled once, when it wakes."""
+        return self._n_busy * NS_PER_S / self._busy_ns if self._busy_ns else None
+
+    def build(self, meta: Meta) -> Profile:
+        """The profile, its timeline sorted by time."""
+        profile = self.builder.build(meta)
+        if not self._samples:
+            return profile
+        time_ns, lane, node, weight, status = (np.concatenate(column) for column in zip(*self._samples, strict=True))
+        order = np.argsort(time_ns, kind="stable")
+        table = Samples(
+            time_ns=time_ns[order],
+            lane=lane[order].astype(np.int32),
+            node=node[order].astype(np.int32),
+            weight=weight[order],
+            status=status[order].astype(np.uint8),
+        )
+        return finish(replace(profile, samples=table))
+
+    def _frame(self, text: str, own: frozenset[str], qualnames: Mapping[tuple[str, int, str], str]) -> int | None:
+        """Row of a frame text (`name NUL file NUL first line`, then `SOH letter value` attributes); None for the recording's own."""
+        identity, *attributes = text.split("\x01")
+        name, file, first = identity.split("\0")
+        if file in own:
+            return None
+        if file == "<built-in>":
+            return self.builder.frame(self.who.function(self.builder, file=file, line=None, name=name))
+        line, holder = int(first), ""
+        for attribute in attributes:
+            if attribute[:1] == "l":
+                line = int(attribute[1:])
+            elif attribute[:1] == "c":
+                holder = attribute[1:]
+        qualname = qualnames.get((file, int(first), name))
+        if qualname is None and holder:
+            # The class is that of `self`, perhaps a subclass of the one that defines the method: the source knows better.
+            found = self.who.identify(file=file, line=line, name=name, first_line=int(first))
+            qualname = f"{holder}.{name}" if found.identified is Identified.BARE else None
+        function = circumstances.function(self.builder, self.who, file=file, name=name, qualname=qualname, first_line=int(first), line=line)
+        return self.builder.frame(function, line)
+
+
+def _blocks(text: str) -> bool:
+    name, _, file = text.partition("\x01")[0].partition("\0")
+    return file.startswith("<built-in>") and name.rpartition(".")[2] in _BLOCKING
+
+
+def _load(file: Path) -> _Part:
+    data = cast(Mapping[str, object], marshal.loads(file.read_bytes()))
+    if data["format"] != _FORMAT:
+        raise ValueError(f"its format {data['format']} is not known")
+    threads = [
+        _Thread(
+            tid=cast(int, thread["tid"]),
+            offset_ns=cast(int, thread["offset_ns"]),
+            stacks=np.frombuffer(cast(bytes, thread["stacks"]), np.int64),
+            wall_ns=np.frombuffer(cast(bytes, thread["wall_ns"]), np.int64),
+            cpu_ns=np.frombuffer(cast(bytes, thread["cpu_ns"]), np.int64),
+            queued_ns=None if thread["queued_ns"] is None else np.frombuffer(cast(bytes, thread["queued_ns"]), np.int64),
+        )
+        for thread in cast(Sequence[Mapping[str, object]], data["threads"])
+    ]
+    return _Part(
+        version=str(data["version"]),
+        started_ns=cast(int, data["started_ns"]),
+        own=frozenset(cast(Sequence[str], data["own"])),
+        frames=cast(Sequence[str], data["frames"]),
+        qualnames=cast(Mapping[tuple[str, int, str], str], data["qualnames"]),
+        stacks=cast(Sequence[tuple[int, ...]], data["stacks"]),
+        threads=threads,
+    )
