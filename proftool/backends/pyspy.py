@@ -8,6 +8,7 @@ launcher keeps beside it (launch/clocks.py). A sample weighs the measured time b
 
 from __future__ import annotations
 
+import linecache
 import re
 import shutil
 import sys
@@ -35,7 +36,7 @@ from proftool.contracts import (
 )
 from proftool.errors import BackendFailed
 from proftool.formats.identity import Identifier
-from proftool.formats.waiting import is_waiting
+from proftool.formats.waiting import is_waiting, line_waits
 from proftool.launch import clocks
 from proftool.model.builder import ProfileBuilder
 from proftool.model.profile import CPU_TIME, SAMPLES, UNKNOWN, WAITING_TIME, WALL_TIME, Category, Identified, Kind, Profile, Status
@@ -49,6 +50,8 @@ _LABEL = re.compile(r'(?:process \d+:".*"|thread \(\d+\)(?:: .*)?)', re.DOTALL)
 _BUSY_SHARE = 0.25
 """A thread that ran, or stood in line for a processor, for less than this part of the time around a sample is waiting."""
 
+_RUNNING_SHARE = 0.5
+"""The same for time on a processor alone, of a thread in a call that waits."""
 _STRETCH = 4
 """Equal stacks in a row from which on the whole stretch is judged."""
 
@@ -81,6 +84,7 @@ class _Clock:
     time_ns: list[int]
     run_ns: list[int]
     queued_ns: list[int]
+    is_ready: list[int]
 
     def shares(self, low_ns: int, high_ns: int) -> tuple[float, float] | None:
         """The parts of a span in which it ran, and in which it ran or stood in line for a processor; None where it was not watched."""
@@ -90,7 +94,9 @@ class _Clock:
             return None
         span = self.time_ns[right] - self.time_ns[left]
         ran = self.run_ns[right] - self.run_ns[left]
-        return ran / span, (ran + self.queued_ns[right] - self.queued_ns[left]) / span
+        looks = self.is_ready[left + 1 : right + 1]
+        busy = max((ran + self.queued_ns[right] - self.queued_ns[left]) / span, sum(looks) / len(looks))
+        return ran / span, busy
 
 
 class PySpy:
@@ -196,6 +202,7 @@ class _Reader:
         self.first_pid = recording.processes[0].pid if recording.processes else _pid_of(recording)
         self.n_samples = self.most_samples = 0
         self._rows: dict[int, int] = {}
+        self._waiting: dict[int, bool] = {}
         labels = {at for at, frame in enumerate(self.frames) if not frame.file and _LABEL.fullmatch(frame.name)}
         self._hidden = {at for at, frame in enumerate(self.frames) if _is_bootstrap(frame)}
         threads = [
@@ -255,8 +262,13 @@ class _Reader:
             # are known to one step or so only, and on a busy machine py-spy's own pace varies.
             first, last = runs[at] if runs[at][1] - runs[at][0] >= _STRETCH else (at, at + 1)
             shares = clock.shares(int(begin_ns + (first - 0.5) * step), int(begin_ns + (last + 0.5) * step)) if clock else None
-            leaf = self.frames[stack[-1]]
-            waits = shares[1] < _BUSY_SHARE if shares is not None else is_waiting(leaf.name, leaf.file or "")
+            calls_wait = self._calls_wait(stack[-1])
+            if shares is None:
+                waits = calls_wait
+            else:
+                # py-spy stops a thread for each sample, so on a busy machine one that sleeps also stands in line, to be stopped and to go
+                # back to sleep. Where the line that it is in calls something that waits, only time on a processor speaks against it.
+                waits = shares[0] < _RUNNING_SHARE if calls_wait else shares[1] < _BUSY_SHARE
             self.builder.add(node, lane, 0, self.period_ns)
             if waits:
                 self.builder.add(node, lane, 1, self.period_ns)
@@ -265,6 +277,15 @@ class _Reader:
             self.builder.add(node, lane, 3, 1)
             status = Status.WAITING if waits else Status.RUNNING
             self.builder.sample(max(time_ns - origin_ns, 0), lane, node, self.period_ns, int(status))
+
+    def _calls_wait(self, index: int) -> bool:
+        known = self._waiting.get(index)
+        if known is None:
+            frame = self.frames[index]
+            path = self.who.place(frame.file).path if frame.file else None
+            text = linecache.getline(path, frame.line) if path and frame.line else ""
+            known = self._waiting[index] = is_waiting(frame.name, frame.file or "") or line_waits(text)
+        return known
 
     def _frame(self, index: int) -> int:
         row = self._rows.get(index)
@@ -322,7 +343,7 @@ def _clocks(folder: Path) -> dict[int, _Clock]:
         return found
     for tid in np.unique(rows[:, 2]):
         own = rows[rows[:, 2] == tid]
-        found[int(tid)] = _Clock(own[:, 0].tolist(), own[:, 3].tolist(), own[:, 4].tolist())
+        found[int(tid)] = _Clock(own[:, 0].tolist(), own[:, 3].tolist(), own[:, 4].tolist(), own[:, 5].tolist())
     return found
 
 

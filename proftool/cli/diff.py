@@ -103,9 +103,9 @@ def _content(compared: Compared, path: object) -> bytes:
 
 def _page(compared: Compared) -> bytes:
     from proftool.contracts import ReportOptions
-    from proftool.reports.flamegraph import render_diff
+    from proftool.reports.flamegraph import report
 
-    return render_diff(compared.diff, ReportOptions())
+    return report.render_diff(compared.diff, ReportOptions())
 
 
 def _show(compared: Compared, output: object) -> None:

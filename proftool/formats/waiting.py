@@ -6,6 +6,8 @@ below it; a name that also works (`read` of a file in cache) is not in it.
 
 from __future__ import annotations
 
+import re
+
 _BUILTINS = frozenset(
     {
         "sleep", "select", "poll", "epoll", "kqueue", "control", "acquire", "wait", "wait4", "waitpid", "sigwait", "sigtimedwait",
@@ -23,6 +25,17 @@ _PYTHON = {
     "queue.py": frozenset({"get", "Queue.get", "put", "Queue.put"}),
     "socket.py": frozenset({"accept", "socket.accept", "readinto", "SocketIO.readinto"}),
 }  # fmt: skip
+
+
+_CALLS = re.compile(
+    r"\b(?:sleep|select|poll|recv|recv_into|recvfrom|accept|acquire|wait|wait_for|waitpid|communicate|input|getaddrinfo|urlopen)\s*\("
+    r"|\.join\(\s*(?:\)|timeout|[\d.]+\s*\))"
+)
+
+
+def line_waits(text: str) -> bool:
+    """Does a line of source call something that waits? `"".join(parts)` does not."""
+    return _CALLS.search(text) is not None
 
 
 def is_waiting(name: str, file: str) -> bool:

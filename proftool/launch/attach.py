@@ -42,7 +42,7 @@ def attach(process: Process, command: Command, options: RecordOptions, folder: P
         part: Path | None = None
         chatter, complete = "", True
         if isinstance(command, Inside):
-            injected = Injected(process.pid, command, folder)
+            injected = Injected(process.pid, command, folder, stop)
             started_ns, begun = time.time_ns(), time.monotonic_ns()
             _wait(family, options, begun, stop, injected.has_ended)
             duration_ns = time.monotonic_ns() - begun

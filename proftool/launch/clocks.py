@@ -2,8 +2,8 @@
 
 An external profiler tells where a thread is, not whether it runs. The kernel knows: /proc/PID/task/TID/schedstat counts the ns that
 a thread has run and those that it stood in line for a processor. A thread of proftool's own reads it at a modest rate and keeps
-(time, pid, tid, ns run, ns in line), from which a reader tells working from waiting, also on a busy machine, and knows when a thread
-came and went. Linux only; elsewhere nothing is kept, and the reader falls back.
+(time, pid, tid, ns run, ns in line, whether it was ready to run), from which a reader tells working from waiting, also on a busy
+machine, and knows when a thread came and went. Linux only; elsewhere nothing is kept, and the reader falls back.
 """
 
 from __future__ import annotations
@@ -69,19 +69,25 @@ class ThreadClocks:
 
 
 def _look(pid: int) -> list[str]:
-    """A row a thread of one process; none where it is gone."""
+    """A row a thread of one process; none where it is gone, or has ended and is not yet waited for (its counters stand still then)."""
     try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            if file.read().rpartition(b")")[2].split()[0] in (b"Z", b"X"):
+                return []
         tids = os.listdir(f"/proc/{pid}/task")
-    except OSError:
+    except (OSError, IndexError):
         return []
     rows: list[str] = []
     for tid in tids:
         try:
             with open(f"/proc/{pid}/task/{tid}/schedstat", "rb") as file:
                 run_ns, queued_ns = (int(word) for word in file.read().split()[:2])
-        except (OSError, ValueError):
+            # The time in line is counted when it ends, so a thread that has stood there since the last look shows by its state only.
+            with open(f"/proc/{pid}/task/{tid}/stat", "rb") as file:
+                is_ready = file.read().rpartition(b")")[2].split()[0] == b"R"
+        except (OSError, ValueError, IndexError):
             continue  # it ended between the two reads
-        rows.append(f"{time.monotonic_ns()} {pid} {tid} {run_ns} {queued_ns}\n")
+        rows.append(f"{time.monotonic_ns()} {pid} {tid} {run_ns} {queued_ns} {int(is_ready)}\n")
     return rows
 
 

@@ -1,13 +1,13 @@
 """Bring an in-process recorder into a running process through gdb, and take it out again.
 
 memray's own means are used: `_inject.abi3.so` and `_attach.gdb` of its package make the target start a thread that runs a script read
-from a loopback port. The script starts the recorder (backends/inside/NAME.py, as at the start of a program) and then waits in that
-thread on a second connection; when proftool says so, or is gone, it stops the recorder and the thread ends. So gdb is needed only once,
-and a recording never outlives proftool.
+from a loopback port. The script starts the recorder (backends/inside/NAME.py, as at the start of a program) and then waits on a second
+connection; when proftool says so, or is gone, it stops the recorder and is gone too. So gdb is needed only once, and a recording never
+outlives proftool.
 
 Rule: the target survives. gdb holds breakpoints in it until it comes to a safe place (its next allocation under the interpreter's
-lock). One that does not come there, because it sleeps, is left by asking gdb to end (SIGTERM: it takes its breakpoints out and
-detaches), never by killing gdb.
+lock). One that does not come there, because it sleeps, is left by interrupting gdb: on SIGINT it takes its breakpoints out and detaches.
+Measured with gdb 13.1: on SIGTERM it leaves them in, and the target dies of SIGTRAP when it wakes.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from ast import literal_eval
 from collections.abc import Mapping
@@ -42,34 +43,41 @@ _RTLD_NOW = 2
 _SCRIPT = """
 def _proftool_attached(place):
     import _frozen_importlib_external as files, _thread, atexit, os, socket, sys
+    pid, once, ended = os.getpid(), _thread.allocate_lock(), []
+    module = type(sys)("_proftool_recorder")
+    module.__file__ = place["recorder"]
+    exec(files.SourceFileLoader(module.__name__, place["recorder"]).get_code(module.__name__), module.__dict__)
     control = socket.create_connection(("127.0.0.1", place["port"]), 10)
     control.settimeout(None)
-    control.sendall(place["token"].encode())
-    recorder = None
-    try:
-        module = type(sys)("_proftool_recorder")
-        module.__file__ = place["recorder"]
-        exec(files.SourceFileLoader(module.__name__, place["recorder"]).get_code(module.__name__), module.__dict__)
-        recorder = module.start(place["part"], place["options"])
-        atexit.register(recorder.stop)
-        control.sendall(b"started\\n")
-        control.recv(1)  # a byte: stop; the end of the stream: proftool is gone
-    except Exception as error:
-        control.sendall(ascii({"error": "%s: %s" % (type(error).__name__, error)}).encode() + b"\\n")
-    finally:
-        names = {}
-        if recorder is not None:
+    recorder = module.start(place["part"], place["options"])
+    def finish():
+        if os.getpid() != pid:
+            return  # a fork: memray has ended the recording there itself
+        with once:
+            if ended:
+                return
+            ended.append(True)
             recorder.stop()
-            atexit.unregister(recorder.stop)
             active = getattr(sys.modules.get("threading"), "_active", {})
             names = {thread.native_id: thread.name for thread in list(active.values()) if getattr(thread, "native_id", None)}
+            try:
+                control.sendall(ascii({"thread_names": names}).encode() + b"\\n")
+                control.close()
+            except OSError:
+                pass
+    def wait():
         try:
-            control.sendall(ascii({"thread_names": names}).encode() + b"\\n")
+            control.recv(1)  # a byte: stop; the end of the stream: proftool is gone
         except OSError:
             pass
-        control.close()
+        atexit.unregister(finish)
+        finish()
+    atexit.register(finish)
+    control.sendall(place["token"].encode() + b"\\n")
+    _thread.start_new_thread(wait, ())
 _proftool_attached(PLACE)
 """
+"""Waits in a thread that nobody joins: the script's own is joined at the target's end, which would then never come."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +93,7 @@ class Told:
 class Injected:
     """A recorder inside a running process, from its start to `end`."""
 
-    def __init__(self, pid: int, command: Inside, folder: Path) -> None:
+    def __init__(self, pid: int, command: Inside, folder: Path, stop: threading.Event) -> None:
         """Bring it in; BackendFailed where it does not start, the target then being as it was."""
         self._pid, self._folder = pid, folder
         self._lent = _lend(pid)
@@ -101,12 +109,12 @@ class Injected:
                     "part": str(self._part),
                     "options": {**command.options, "library_paths": [str(path) for path in command.library_paths]},
                 }
-                _inject(pid, port)
+                _inject(pid, port, stop)
                 with _accept(server, pid) as channel:
                     channel.sendall(f"PLACE = {place!a}\n{_SCRIPT}".encode())
                     channel.shutdown(socket.SHUT_WR)
                     self._control = _accept(server, pid, channel)
-            self._await_start(token)
+                    self._await_start(token, channel)
         except BaseException:
             if self._lent is not None:
                 shutil.rmtree(self._lent, ignore_errors=True)
@@ -139,24 +147,30 @@ class Injected:
             shutil.rmtree(self._lent, ignore_errors=True)
         return Told(part=part if part.is_file() else None, thread_names=names, complete=complete, notes=tuple(notes))
 
-    def _await_start(self, token: str) -> None:
-        self._control.settimeout(_ANSWER_S)
+    def _await_start(self, token: str, channel: socket.socket) -> None:
+        """Until it has said that it records; where it cannot, the script's error comes on the first connection."""
         said = self._line(_ANSWER_S)
-        if not said.startswith(token):
-            raise _failed(self._pid, "another process answered on its port")
-        if (rest := said.removeprefix(token)) != "started":
-            error = literal_eval(rest).get("error", rest) if rest.startswith("{") else rest
+        if not said:
+            channel.settimeout(1)
+            error = channel.recv(4096).decode(errors="replace").strip()
             raise _failed(self._pid, f"the recorder did not start there: {error or 'it said nothing'}")
+        if said != token:
+            raise _failed(self._pid, "another process answered on its port")
 
     def _line(self, within_s: float) -> str:
-        self._control.settimeout(within_s)
-        said = b""
-        while not said.endswith(b"\n"):
+        """The next line that it says, empty where it is gone or says none in time."""
+        said, end = b"", time.monotonic() + within_s
+        while not said.endswith(b"\n") and time.monotonic() < end:
+            is_there = parts.state(self._pid) not in ("", "Z")
+            if not select.select([self._control], [], [], 0.2 if is_there else 0)[0]:
+                if not is_there:
+                    break
+                continue
             piece = self._control.recv(1)
             if not piece:
                 break
             said += piece
-        return said.decode(errors="replace").strip()
+        return said.decode(errors="replace").strip() if said.endswith(b"\n") else ""
 
 
 def injector() -> tuple[Path, Path] | None:
@@ -182,7 +196,7 @@ def _lend(pid: int) -> Path | None:
     return folder
 
 
-def _inject(pid: int, port: int) -> None:
+def _inject(pid: int, port: int, stop: threading.Event) -> None:
     found = injector()
     if found is None:
         raise BackendUnavailable("memray cannot be brought in", cause="memray's injector is not installed", fix="`pip install memray`")
@@ -198,20 +212,20 @@ def _inject(pid: int, port: int) -> None:
             stdout=out,
             stderr=out,
             start_new_session=True,
-            preexec_fn=lambda: die_with_parent(parent, signal.SIGTERM),
+            preexec_fn=lambda: die_with_parent(parent, signal.SIGINT),
         )
-        try:
-            process.wait(_SAFE_PLACE_S)
-        except subprocess.TimeoutExpired:
+        end = time.monotonic() + _SAFE_PLACE_S
+        while process.poll() is None and time.monotonic() < end and not stop.wait(0.01):
+            pass
+        if process.poll() is None:
             _leave(process)
             raise BackendFailed(
                 f"memray could not be brought into process {pid}",
-                cause=f"it slept for {_SAFE_PLACE_S:.0f} s: it must come to a safe place by itself",
+                cause="it was interrupted before the recording began"
+                if stop.is_set()
+                else f"it slept for {_SAFE_PLACE_S:.0f} s: it must come to a safe place by itself",
                 fix="try again while it works; `--backend py-spy` reads it asleep too",
-            ) from None
-        except BaseException:
-            _leave(process)
-            raise
+            )
         out.seek(0)
         said = out.read().decode(errors="replace")
     if not any(' "SUCCESS"' in line for line in said.splitlines() if not line.startswith("(gdb)")):
@@ -221,9 +235,9 @@ def _inject(pid: int, port: int) -> None:
 def _leave(process: subprocess.Popen[bytes]) -> None:
     """Have gdb take its breakpoints out and go; asked again, as it may be between two commands."""
     while True:
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGINT)
         try:
-            process.wait(2)
+            process.wait(5)
             return
         except subprocess.TimeoutExpired:
             continue
@@ -263,4 +277,5 @@ def _accept(server: socket.socket, pid: int, other: socket.socket | None = None)
             if said:
                 raise _failed(pid, f"the recorder did not start there: {said}")
             watched.remove(other)
-    raise _failed(pid, "it did not answer (it may have a network of its own)")
+    gone = parts.state(pid) in ("", "Z")
+    raise _failed(pid, "it ended before the recording began" if gone else "it did not answer (it may have a network of its own)")

@@ -59,3 +59,5 @@ def title(meta: Meta) -> str:
 
 
 report = FlameGraph()
+
+render_diff = report.render_diff

@@ -11,6 +11,7 @@ import base64
 import hashlib
 from collections.abc import Mapping
 from html import escape
+from typing import cast
 
 import msgspec
 import numpy as np
@@ -21,12 +22,14 @@ from proftool.formats.columns import Column, Text, pack, pack_strings
 from proftool.model.fold import fold
 from proftool.model.meta import Meta
 from proftool.model.profile import TABLES, Metric, Profile
+from proftool.reports.compact import compact
 from proftool.viewer import assets
 
 MAX_NODES = 1_200_000
 """More are folded: a bound for the reader's memory; the file's own bound is `ReportOptions.max_bytes`."""
 MAX_ROWS = 400_000
 """Bound of samples, and of intervals, before they are thinned."""
+NO_COLUMNS: Mapping[str, NDArray[np.integer]] = {}
 _FIRST = ("functions", "frames", "nodes", "lanes", "cells")
 
 
@@ -105,14 +108,16 @@ def page(
         node_columns: further columns of shape (n_nodes,), kept only while nothing is folded.
 
     Raises:
-        ReportError: not even a thousand nodes fit.
+        ReportError: not even a hundred nodes fit.
     """
     whole = profile
     limit = MAX_NODES
     thinned: tuple[str, ...] = ()
     while True:
         shown = fold(whole, max_nodes=limit) if len(whole.nodes) > limit else whole
-        extra = node_columns if node_columns and len(shown.nodes) == len(whole.nodes) else {}
+        if shown is not whole and comparison is None:  # a comparison refers to rows of the functions
+            shown = compact(shown)
+        extra: Mapping[str, NDArray[np.integer]] = node_columns if node_columns and len(shown.nodes) == len(whole.nodes) else NO_COLUMNS
         content = _html(shown, _folded(whole, shown), title, metric, comparison, extra, thinned)
         if len(content) <= max_bytes:
             return content
@@ -120,13 +125,14 @@ def page(
             whole, said = _without_timeline(whole)
             thinned += said
             continue
-        if limit < 1000:
+        if limit <= 100:
             raise ReportError(
                 f"the page does not fit into {max_bytes:,} bytes",
                 cause=f"even {limit:,} calling contexts with their names take {len(content):,} bytes",
                 fix="allow a larger file",
             )
-        limit = int(min(limit, len(shown.nodes)) * min(0.9, 0.95 * max_bytes / len(content)))
+        fixed = len(assets().script) + len(assets().style)
+        limit = max(100, int(min(limit, len(shown.nodes)) * min(0.9, max(0.1, 0.95 * (max_bytes - fixed) / (len(content) - fixed)))))
 
 
 def _without_timeline(profile: Profile) -> tuple[Profile, tuple[str, ...]]:
@@ -143,12 +149,11 @@ def _folded(whole: Profile, shown: Profile) -> Folded | None:
         return None
     f = shown.functions
     known = set(whole.strings)
-    others = [i for i in range(len(f)) if (name := shown.strings[f.qualname[i]]) not in known and name.startswith("(")]
+    names = [shown.strings[index] for index in cast(list[int], f.qualname.tolist())]
+    others = [i for i, name in enumerate(names) if name not in known and name.startswith("(")]
     inside = np.isin(shown.frames.function[shown.nodes.frame], others)
     c = shown.cells
-    mass = {
-        metric.name: int(c.value[(c.metric == index) & inside[c.node]].sum()) for index, metric in enumerate(shown.metrics)
-    }
+    mass = {metric.name: int(c.value[(c.metric == index) & inside[c.node]].sum()) for index, metric in enumerate(shown.metrics)}
     return Folded(nodes_before=len(whole.nodes), nodes_after=len(shown.nodes), mass=mass)
 
 
@@ -184,7 +189,8 @@ def _html(
             f"<title>{escape(title)}</title>\n".encode("utf-8", "replace"),
             b"<style>",
             style,
-            b'</style></head>\n<body><div id="app"></div>\n<noscript>This report draws with JavaScript, which is switched off here.</noscript>\n',
+            b'</style></head>\n<body><div id="app"></div>\n',
+            b"<noscript>This report draws with JavaScript, which is switched off here.</noscript>\n",
             b'<script type="application/json" id="head">',
             told,
             b'</script>\n<script type="text/plain" id="body">',

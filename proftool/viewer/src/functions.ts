@@ -9,9 +9,11 @@ export interface FunctionValues { self: Float64Array; total: Float64Array }
 export function functionValues(p: Profile, view: View): FunctionValues {
   const { tree } = view, n = tree.parent.length, fn = p.frames.function, frame = p.nodes.frame, count = p.functions.name.length;
   const self = new Float64Array(count), total = new Float64Array(count);
-  const enclosing = outermost(view, (row) => fn[frame[tree.node[row]!]!]!, count);
+  const functionOf = (row: number): number => (tree.node[row]! < 0 ? count : fn[frame[tree.node[row]!]!]!);
+  const enclosing = outermost(view, functionOf, count + 1);
   for (let i = 1; i < n; i++) {
-    const f = fn[frame[tree.node[i]!]!]!;
+    const f = functionOf(i);
+    if (f === count) continue;
     self[f]! += view.self[i]!;
     if (enclosing[i]) total[f]! += view.total[i]!;
   }
@@ -65,7 +67,7 @@ export function pairs(p: Profile, f: number): { callers: Pair[]; callees: Pair[]
 export function neighbours(p: Profile, view: View, f: number): { callers: Pair[]; callees: Pair[] } {
   if (p.edges.caller.length && p.head.meta.reconstructed) return pairs(p, f);
   const { tree, total } = view, fn = p.frames.function, frame = p.nodes.frame, callers = new Map<number, Pair>(), callees = new Map<number, Pair>();
-  const functionOf = (row: number): number => (row > 0 ? fn[frame[tree.node[row]!]!]! : -1);
+  const functionOf = (row: number): number => (tree.node[row]! >= 0 ? fn[frame[tree.node[row]!]!]! : -1);
   const add = (into: Map<number, Pair>, key: number, value: number): void => {
     const pair = into.get(key) ?? { function: key, value: 0, calls: NaN };
     pair.value += value;

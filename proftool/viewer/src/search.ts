@@ -47,7 +47,7 @@ export function weigh(tree: Tree, total: Float64Array, functionOf: (node: number
   const n = tree.parent.length, below = new Uint8Array(n), used = new Uint8Array(functions.length);
   let nRows = 0, mass = 0, nFunctions = 0;
   for (let i = 1; i < n; i++) {
-    const f = functionOf(tree.node[i]!), own = functions[f]!, above = below[tree.parent[i]!]!;
+    const f = functionOf(tree.node[i]!), own = f < 0 ? 0 : functions[f]!, above = below[tree.parent[i]!]!;
     if (own) {
       nRows++;
       if (!used[f]) { used[f] = 1; nFunctions++; }

@@ -5,7 +5,7 @@ import { functionValues } from "./functions";
 import { type Order, Sorter } from "./layout";
 import { functionName, type Profile } from "./profile";
 import { functionTexts, matchFunctions, weigh } from "./search";
-import { baseMetrics, build, type Level, rowFunction, rowName, type Shape, type View } from "./view";
+import { APART, baseMetrics, build, type Level, MERGED, rowFunction, rowName, type Shape, type View } from "./view";
 
 export type Tab = "flame" | "table" | "tree" | "changes" | "timeline" | "source" | "quality";
 
@@ -39,7 +39,7 @@ export class Session {
   sorter = $derived.by(() => new Sorter(this.view.tree, this.view.total, this.order, (row) => this.name(row)));
   values = $derived.by(() => (this.whole, functionValues(this.p, this.view)));
   matched = $derived.by(() => (this.query.trim() ? matchFunctions(this.p, this.query, () => this.#texts()) : null));
-  matches = $derived.by(() => this.matched && weigh(this.view.tree, this.view.total, (node) => this.p.frames.function[this.p.nodes.frame[node]!]!, this.matched));
+  matches = $derived.by(() => this.matched && weigh(this.view.tree, this.view.total, (node) => (node < 0 ? -1 : this.p.frames.function[this.p.nodes.frame[node]!]!), this.matched));
   trail = $derived.by(() => {
     const rows: number[] = [];
     for (let r = Math.min(this.zoom, this.view.tree.parent.length - 1); r >= 0; r = this.view.tree.parent[r]!) rows.push(r);
@@ -70,7 +70,7 @@ export class Session {
     this.side = one(v["side"], ["union", "before", "after"]);
     this.colour = one(v["colour"], this.p.head.comparison ? ["diff", "category", "module", "plain"] : ["category", "module", "plain"]);
     this.theme = one(v["theme"], ["light", "dark"]);
-    this.lane = number(v["lane"], -1, this.p.lanes.pid.length);
+    this.lane = v["lane"] === String(APART) ? APART : number(v["lane"], MERGED, this.p.lanes.pid.length);
     this.focus = number(v["focus"], -1, functions);
     this.chosen = number(v["chosen"], -1, functions);
     this.hidden = (v["hidden"] ?? "").split(".").filter(Boolean).map(Number).filter((f) => Number.isInteger(f) && f >= 0 && f < functions);

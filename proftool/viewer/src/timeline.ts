@@ -21,9 +21,9 @@ export function endOf(p: Profile): number {
   return end;
 }
 
-/** Time spent per bucket that was not waiting, over all lanes or one. */
-export function rates(p: Profile, buckets: number, lane: number): Series {
-  const end = endOf(p), values = new Float64Array(buckets), s = p.samples;
+/** Time spent per bucket that was not waiting, over all lanes or one; at most `most` buckets, none so short that it falls between two samples. */
+export function rates(p: Profile, most: number, lane: number): Series {
+  const end = endOf(p), moments = new Set(p.samples.time_ns).size, buckets = Math.max(1, Math.min(most, Math.ceil(moments / 3))), values = new Float64Array(buckets), s = p.samples;
   for (let k = 0; k < s.node.length; k++) if ((lane < 0 || s.lane[k] === lane) && !(s.status[k]! & 1)) values[Math.min(buckets - 1, Math.floor((s.time_ns[k]! / (end || 1)) * buckets))]! += s.weight[k]!;
   return { title: "time not waiting", values, most: highest(values), end, unit: "ns", per: ` in ${Math.round(end / buckets / 1e5) / 10} ms` };
 }
@@ -39,4 +39,16 @@ export function liveBytes(p: Profile, buckets: number, lane: number): Series {
   }
   for (let k = 1; k < buckets; k++) values[k]! += values[k - 1]!;
   return { title: "bytes alive", values, most: highest(values), end, unit: "bytes" };
+}
+
+/** The first counter over time (resident memory, where the backend records it): the highest value of each bucket, the last one carried on. */
+export function counted(p: Profile, most: number): Series {
+  const end = endOf(p), c = p.counters, name = c.name[0] ?? 0, points = c.name.filter((n) => n === name).length, buckets = Math.max(1, Math.min(most, points)), values = new Float64Array(buckets);
+  for (let k = 0; k < c.name.length; k++) {
+    const at = Math.min(buckets - 1, Math.floor((c.time_ns[k]! / (end || 1)) * buckets));
+    if (c.name[k] === name) values[at] = Math.max(values[at]!, c.value[k]!);
+  }
+  for (let k = 1; k < buckets; k++) values[k] ||= values[k - 1]!;
+  const title = p.strings.at(name).replaceAll("_", " ");
+  return { title, values, most: highest(values), end, unit: /bytes|memory|rss/i.test(title) ? "bytes" : /ns|time/.test(title) ? "ns" : "count" };
 }

@@ -1,14 +1,22 @@
 // What the user asked to see -> a tree with values: level, lane, focus, hidden functions, library frames, direction, waiting, range.
 import type { Order } from "./layout";
-import { functionName, type Metric, place as placeOf, type Profile } from "./profile";
-import { chart, invert, MERGE, plain, regroup, totals, type Tree } from "./tree";
+import { functionName, laneName, type Metric, place as placeOf, type Profile } from "./profile";
+import { chart, invert, link, MERGE, plain, regroup, totals, type Tree } from "./tree";
+
+/** `Shape.lane`: every lane merged, or each as a tree of its own. */
+export const MERGED = -1;
+export const APART = -2;
+/** `Tree.node` of the row of lane k is `LANE - k`. */
+export const LANE = -2;
+/** More lanes than these are not set apart. */
+export const MAX_APART = 24;
 
 export type Level = "function" | "line" | "module";
 /** Everything that shapes the tree; colours, zoom and search do not. */
 export interface Shape {
   metric: string;
   level: Level;
-  /** -1: all lanes merged. */
+  /** A lane, MERGED or APART. */
   lane: number;
   inverted: boolean;
   order: Order;
@@ -80,6 +88,23 @@ function ranged(p: Profile, metric: Metric, place: Int32Array, rows: number, lan
   return null;
 }
 
+/** One copy of the tree a lane, of the rows that have a value there. */
+function apart(tree: Tree, lanes: readonly { lane: number; self: Float64Array }[]): { tree: Tree; self: Float64Array } {
+  const up: number[] = [-1], node: number[] = [-1], self: number[] = [0], row = new Int32Array(tree.parent.length);
+  for (const { lane, self: own } of lanes) {
+    const total = totals(tree, own);
+    if (total[0]! <= 0) continue;
+    row[0] = up.length;
+    up.push(0); node.push(LANE - lane); self.push(own[0]!);
+    for (let i = 1; i < tree.parent.length; i++) {
+      if (total[i]! <= 0) continue;
+      row[i] = up.length;
+      up.push(row[tree.parent[i]!]!); node.push(tree.node[i]!); self.push(own[i]!);
+    }
+  }
+  return { tree: link(Int32Array.from(up), Int32Array.from(node)), self: Float64Array.from(self) };
+}
+
 export function build(p: Profile, shape: Shape): View {
   const { parent, frame } = p.nodes, fn = p.frames.function, f = p.functions;
   const functionOf = (i: number): number => fn[frame[i]!]!;
@@ -115,6 +140,14 @@ export function build(p: Profile, shape: Shape): View {
     const timed = chart(place, tree, s, (k) => (shape.lane < 0 || s.lane[k] === shape.lane) && (!range || (s.time_ns[k]! >= range[0] && s.time_ns[k]! <= range[1])) && (shape.waiting || !(s.status[k]! & 1)));
     tree = timed.tree; self = timed.self; waiting = calls = null;
   }
+  if (shape.lane === APART && !shape.range && !before && !shape.inverted && shape.order !== "time") {
+    const lanes = apart(tree, [...new Set(p.cells.lane)].sort((a, b) => a - b).slice(0, MAX_APART).map((lane) => {
+      const own = spread(p, metric.name, place, rows, lane) ?? new Float64Array(rows), idle = waiting && !shape.waiting ? spread(p, "waiting_time", place, rows, lane) : null;
+      if (idle) for (let i = 0; i < rows; i++) own[i]! -= idle[i]!;
+      return { lane, self: own };
+    }));
+    tree = lanes.tree; self = lanes.self; waiting = calls = null;
+  }
   if (shape.inverted) {
     const values = [self, before, after].filter((v) => v !== null);
     const byRow = shape.level === "module" ? (r: number) => f.module[functionOf(tree.node[r]!)]! : shape.level === "line" ? (r: number) => frame[tree.node[r]!]! : (r: number) => functionOf(tree.node[r]!);
@@ -133,7 +166,7 @@ export function rowFunction(p: Profile, tree: Tree, row: number): number {
 
 export function rowName(p: Profile, view: { tree: Tree }, row: number, level: Level): string {
   const f = rowFunction(p, view.tree, row);
-  if (f < 0) return "all";
+  if (f < 0) return row > 0 && view.tree.node[row]! <= LANE ? laneName(p, LANE - view.tree.node[row]!) : "all";
   if (level === "module") return p.strings.at(p.functions.module[f]!) || placeOf(p, f, 0) || functionName(p, f);
   const line = level === "line" ? p.frames.line[p.nodes.frame[view.tree.node[row]!]!]! : 0;
   return line > 0 ? `${functionName(p, f)}:${line}` : functionName(p, f);

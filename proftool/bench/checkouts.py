@@ -1,0 +1,165 @@
+"""Two sides of one repository, each running its own code.
+
+A revision becomes a detached git worktree in a temporary folder; the working tree is itself a side, edits included. An editable
+install of the checkout would make both sides import the same files, so each side's import roots go first on PYTHONPATH, and
+every project module that was imported is checked to lie inside its side (the worker reports those that do not).
+
+The user's repository is left as it was: no stash, no branch, no index touched; worktrees are removed, also after an error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import tempfile
+import tomllib
+from collections.abc import Generator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from proftool.bench.processes import Side
+from proftool.errors import UsageError
+
+EXTENSION_SUFFIXES = (".so", ".pyd", ".dylib")
+
+
+class _Find(msgspec.Struct):
+    where: list[str] = []
+
+
+class _Packages(msgspec.Struct):
+    find: _Find = msgspec.field(default_factory=_Find)
+
+
+class _Setuptools(msgspec.Struct):
+    packages: _Packages = msgspec.field(default_factory=_Packages)
+
+
+class _Tool(msgspec.Struct):
+    setuptools: _Setuptools = msgspec.field(default_factory=_Setuptools)
+
+
+class _Pyproject(msgspec.Struct):
+    tool: _Tool = msgspec.field(default_factory=_Tool)
+
+
+def git(root: Path, *arguments: str) -> str:
+    """stdout of a git command; UsageError with what git said."""
+    done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+    if done.returncode:
+        said = done.stderr.strip().splitlines()
+        raise UsageError(
+            f"`git {' '.join(arguments)}` failed",
+            cause=said[-1] if said else "git said nothing",
+            fix="name a branch, tag or commit of this repository",
+        )
+    return done.stdout
+
+
+def top_level(folder: Path) -> Path:
+    """The root of the checkout that holds a folder."""
+    return Path(git(folder, "rev-parse", "--show-toplevel").strip())
+
+
+def commit_of(root: Path, revision: str) -> str:
+    """Full hash of a revision."""
+    try:
+        return git(root, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}").strip()
+    except UsageError:
+        known = git(root, "for-each-ref", "--format=%(refname:short)").split()
+        raise UsageError(
+            f"no revision named `{revision}`",
+            cause="git does not know it as a branch, tag or commit",
+            fix=f"known are: {', '.join(known[:12]) or 'none yet'}",
+        ) from None
+
+
+@contextlib.contextmanager
+def sides(folder: Path, base: str, head: str | None, *, python: Path, carry: Sequence[str] = ()) -> Generator[tuple[Side, Side]]:
+    """
+    Base and new side for as long as the context lasts; without head the working tree is the new side.
+
+    Args:
+        carry: files or folders that git ignores and the program needs, copied from the checkout into each worktree.
+    """
+    root = top_level(folder)
+    within = folder.resolve().relative_to(root)
+    commits = [(base, commit_of(root, base)), *([(head, commit_of(root, head))] if head else [])]
+    temporary = Path(tempfile.mkdtemp(prefix="proftool-ab-"))
+    made: list[Path] = []
+    try:
+        found: list[Side] = []
+        for place, (name, commit) in enumerate(commits):
+            tree = temporary / f"{place}-{commit[:10]}"
+            git(root, "worktree", "add", "--quiet", "--detach", str(tree), commit)
+            made.append(tree)
+            _carry_over(root, tree, carry)
+            _refuse_built(root, tree)
+            found.append(_side(name, tree / within, tree, python))
+        if not head:
+            found.append(_side("working tree", folder.resolve(), root, python))
+        yield found[0], found[1]
+    finally:
+        for tree in made:
+            subprocess.run(
+                ["git", "-C", str(root), "worktree", "remove", "--force", str(tree)],
+                capture_output=True,
+                stdin=subprocess.DEVNULL,
+                check=False,
+            )
+        shutil.rmtree(temporary, ignore_errors=True)
+        subprocess.run(["git", "-C", str(root), "worktree", "prune"], capture_output=True, stdin=subprocess.DEVNULL, check=False)
+
+
+def _side(name: str, folder: Path, tree: Path, python: Path) -> Side:
+    roots = [*import_roots(tree), folder]
+    paths = [str(p) for p in dict.fromkeys(roots)]
+    inherited = os.environ.get("PYTHONPATH")
+    return Side(name=name, root=folder, python=python, env={"PYTHONPATH": os.pathsep.join([*paths, *([inherited] if inherited else [])])})
+
+
+def import_roots(tree: Path) -> list[Path]:
+    """Folders from which the project's packages are imported: `src`, what pyproject names, and the top."""
+    roots = [tree / "src"] if (tree / "src").is_dir() else []
+    file = tree / "pyproject.toml"
+    if file.exists():
+        # Its shape is checked by other tools; what does not fit here names no folder.
+        with contextlib.suppress(tomllib.TOMLDecodeError, msgspec.ValidationError):
+            named = msgspec.convert(tomllib.loads(file.read_text(encoding="utf-8")), _Pyproject).tool.setuptools.packages.find.where
+            roots += [tree / place for place in named if (tree / place).is_dir()]
+    return [*roots, tree]
+
+
+def _carry_over(root: Path, tree: Path, carry: Sequence[str]) -> None:
+    for name in carry:
+        source, goal = root / name, tree / name
+        if not source.exists():
+            raise UsageError(
+                f"no `{name}` to carry over", cause=f"it is not below {root}", fix="name files or folders of the checkout that git ignores"
+            )
+        if source.is_dir():
+            shutil.copytree(source, goal, dirs_exist_ok=True, symlinks=True)
+        else:
+            goal.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, goal)
+
+
+def _refuse_built(root: Path, tree: Path) -> None:
+    """Compiled extensions that git does not hold would be missing in the worktree, or be the other side's."""
+    ignored = git(root, "ls-files", "--others", "--ignored", "--exclude-standard").splitlines()
+    built = [
+        name
+        for name in ignored
+        if name.endswith(EXTENSION_SUFFIXES)
+        and not any(part.startswith(".") or part in ("build", "dist", "node_modules", "site-packages") for part in Path(name).parts)
+    ]
+    missing = [name for name in built if not (tree / name).exists()]
+    if missing:
+        raise UsageError(
+            f"the checkout holds compiled extensions that a worktree lacks: {', '.join(missing[:3])}",
+            cause="they are built, not committed, so a side at another revision would run without them or with the wrong ones",
+            fix="build each side in an environment of its own and compare these: `proftool ab --base-python A --new-python B -- command`",
+        )

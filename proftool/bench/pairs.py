@@ -1,0 +1,180 @@
+"""Pairs of fresh processes in random order, round-robin over the benchmarks, until each is decided.
+
+A round is one pair of every undecided benchmark. At each look (10, 16, 24, … pairs) the benchmarks are judged with the part of
+alpha that became free since the look before (a Bonferroni bound over looks: valid whatever their correlation); an obvious effect
+stops early, the rest goes on to `most_pairs` or until the time is up. Some rounds also hold a
+null pair, base against base: if those disagree with themselves, the measurement is bad and every verdict becomes inconclusive.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+
+from proftool.bench.processes import Value
+from proftool.bench.statistics import Estimate, Floats, Verdict, alpha_spent, estimate, holm, judge, minimum_detectable, sign_flip_p
+
+Measure = Callable[[Literal["base", "new"], int], Value]
+"""(side, hash seed) -> one value from a fresh process of that side."""
+
+ALPHA = 0.01
+"""For the suite as a whole: the share of comparisons of identical code that may raise an alarm."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How long to go on."""
+
+    first_look: int = 10
+    most_pairs: int = 60
+    most_seconds: float | None = None
+    """Judge with what there is at the first look after this long; None goes on to the last pair."""
+    floor: float = 0.01
+    alpha: float = ALPHA
+    null_every: int = 3
+    """One null pair in so many rounds."""
+
+    def looks(self) -> list[int]:
+        """Numbers of pairs at which is judged."""
+        looks = [self.first_look]
+        while looks[-1] < self.most_pairs:
+            looks.append(min(round(looks[-1] * 1.5) + 1, self.most_pairs))
+        return looks
+
+
+@dataclass(slots=True, kw_only=True)
+class Series:
+    """The pairs of one benchmark so far."""
+
+    name: str
+    measure: Measure
+    clock: Literal["cpu", "wall"] = "cpu"
+    base: list[Value] = field(default_factory=list[Value])
+    new: list[Value] = field(default_factory=list[Value])
+    decided: bool = False
+
+    def pick(self, value: Value) -> float:
+        """The number that this benchmark is judged by."""
+        return value.cpu_ns if self.clock == "cpu" else value.wall_ns
+
+    def values(self, side: Literal["base", "new"]) -> Floats:
+        """One number a process, ns."""
+        rows = self.base if side == "base" else self.new
+        return np.array([self.pick(row) for row in rows])
+
+    def log_ratio(self) -> Floats:
+        """log(new / base) of each pair."""
+        return np.log(np.maximum(self.values("new"), 1e-3)) - np.log(np.maximum(self.values("base"), 1e-3))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """The answer for one benchmark."""
+
+    name: str
+    clock: Literal["cpu", "wall"]
+    base_ns: Floats
+    new_ns: Floats
+    found: Estimate
+    p: float
+    """Adjusted over the suite (Holm)."""
+    verdict: Verdict
+    mde: float
+    """Relative change that would have been found with 80 % power."""
+    peak_bytes: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NullControl:
+    """Base against base in the same session."""
+
+    verdict: Literal["good", "suspect"]
+    n_pairs: int
+    ratio: float | None
+    p: float | None
+
+
+def compare(
+    series: Sequence[Series], plan: Plan, *, seed: int, progress: Callable[[int, int], None] | None = None
+) -> tuple[list[Compared], NullControl]:
+    """Measure until every benchmark is decided or the pairs are used up."""
+    order = random.Random(seed)
+    null: list[float] = []
+    begin, done, spent, free = time.monotonic(), 0, 0.0, 0.0
+    answers: dict[str, Compared] = {}
+    for look in plan.looks():
+        late = False
+        while done < look and not late:
+            open_series = [s for s in series if not s.decided]
+            for one in order.sample(open_series, len(open_series)):
+                _pair(one, order)
+            if done % plan.null_every == 0:
+                null.append(_null_pair(order.choice(open_series), order))
+            done += 1
+            if progress:
+                progress(done, plan.most_pairs)
+            late = plan.most_seconds is not None and done >= plan.first_look and time.monotonic() - begin > plan.most_seconds
+        share = 1.0 if late else look / plan.most_pairs
+        free, spent = alpha_spent(share, plan.alpha) - spent, alpha_spent(share, plan.alpha)
+        for one, answer in zip(series, _judged(series, plan, free), strict=True):
+            if not one.decided:
+                answers[one.name] = answer
+                one.decided = answer.verdict is not Verdict.INCONCLUSIVE
+        if late or all(one.decided for one in series):
+            break
+    control = _control(null)
+    final = [answers[one.name] for one in series]
+    return ([_inconclusive(answer) for answer in final] if control.verdict == "suspect" else final), control
+
+
+def _pair(one: Series, order: random.Random) -> None:
+    seed = order.randrange(1, 1 << 32)
+    sides: list[Literal["base", "new"]] = ["base", "new"]
+    order.shuffle(sides)
+    got = {side: one.measure(side, seed) for side in sides}
+    one.base.append(got["base"])
+    one.new.append(got["new"])
+
+
+def _null_pair(one: Series, order: random.Random) -> float:
+    seed = order.randrange(1, 1 << 32)
+    first, second = one.measure("base", seed), one.measure("base", seed)
+    return float(np.log(max(one.pick(second), 1e-3) / max(one.pick(first), 1e-3)))
+
+
+def _judged(series: Sequence[Series], plan: Plan, alpha: float) -> list[Compared]:
+    found = [estimate(one.log_ratio()) for one in series]
+    adjusted = holm(np.array([f.p for f in found]))
+    return [
+        Compared(
+            name=one.name,
+            clock=one.clock,
+            base_ns=one.values("base"),
+            new_ns=one.values("new"),
+            found=f,
+            p=float(p),
+            verdict=judge(f, float(p), alpha, plan.floor),
+            mde=minimum_detectable(one.log_ratio(), plan.alpha),
+            peak_bytes=(max(v.peak_bytes for v in one.base), max(v.peak_bytes for v in one.new)),
+        )
+        for one, f, p in zip(series, found, adjusted, strict=True)
+    ]
+
+
+def _control(null: Sequence[float]) -> NullControl:
+    if len(null) < 5:
+        return NullControl(verdict="good", n_pairs=len(null), ratio=None, p=None)
+    values = np.array(null)
+    p = sign_flip_p(values)
+    centre = float(np.median(values))
+    bad = p < 0.02 and abs(centre) > 0.01
+    return NullControl(verdict="suspect" if bad else "good", n_pairs=len(null), ratio=float(np.exp(centre)), p=p)
+
+
+def _inconclusive(answer: Compared) -> Compared:
+    return replace(answer, verdict=Verdict.INCONCLUSIVE)
