@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import marshal
 import platform
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -29,17 +30,21 @@ from proftool.contracts import (
 )
 from proftool.errors import BackendFailed, BackendUnavailable
 from proftool.formats.identity import Identifier
+from proftool.formats.waiting import is_waiting
 from proftool.model.builder import ProfileBuilder
-from proftool.model.profile import CALLS, ROOT, UNKNOWN, WALL_TIME, Profile
+from proftool.model.profile import CALLS, PREEMPTED_TIME, ROOT, UNKNOWN, WALL_TIME, Profile
 
 Key = tuple[str, int, str, str]
 """(file, first line, qualified name, bare name); a builtin has no file."""
 Callee = tuple[Key, int, int, int, int]
 Entry = tuple[Key, int, int, int, int, list[Callee]]
-Threads = list[tuple[int, list[Entry]]]
+Threads = list[tuple[int, int | None, list[Entry]]]
+"""(native id, ns in line for a processor, entries)"""
 
 RECORDER = Path(__file__).with_name("inside") / "cprofile.py"
-_FORMAT = 1
+_FORMAT = 2
+_BUILTIN = re.compile(r"<(?:built-in method (?:[\w.]+\.)?(\w+)>|method '(\w+)' of '\w+\.)")
+"""A function of a module, or a method of a type that a module brings: `str.join` is no thread's."""
 
 
 class CProfile:
@@ -86,9 +91,8 @@ class CProfile:
         """Every part's threads as lanes of one profile."""
         mode = str(recording.options.mode)
         who = circumstances.identifier(recording)
-        builder = ProfileBuilder([replace(WALL_TIME, mode=mode), replace(CALLS, mode=mode)])
-        reader = _Reader(builder, who)
         notes: list[str] = []
+        found: list[tuple[ProcessRecord, Threads]] = []
         for process in recording.processes:
             for part in process.parts:
                 try:
@@ -96,7 +100,16 @@ class CProfile:
                 except (EOFError, ValueError, TypeError, OSError) as error:
                     notes.append(f"the part of process {process.pid} cannot be read: {error}")
                     continue
-                reader.add(process, threads)
+                found.append((process, threads))
+        # Since Python 3.12 one profile holds all threads, and the line that one of them stood in says little.
+        queued = all(queued is not None for _, threads in found for _, queued, entries in threads if entries)
+        if recording.interpreter is not None and recording.interpreter.version >= (3, 12):
+            queued = queued and not any(len(p.thread_names) > 1 for p in recording.processes)
+        metrics = (WALL_TIME, CALLS, PREEMPTED_TIME) if queued else (WALL_TIME, CALLS)
+        builder = ProfileBuilder([replace(metric, mode=mode) for metric in metrics])
+        reader = _Reader(builder, who)
+        for process, threads in found:
+            reader.add(process, threads, queued)
         if not reader.functions:
             raise BackendFailed(
                 "cProfile recorded nothing",
@@ -122,9 +135,9 @@ class _Reader:
         self.builder, self.who = builder, who
         self.functions: dict[Key, int] = {}
 
-    def add(self, process: ProcessRecord, threads: Threads) -> None:
+    def add(self, process: ProcessRecord, threads: Threads, with_queued: bool) -> None:
         """The threads of one process as lanes; threads that called nothing leave none."""
-        for tid, entries in threads:
+        for tid, queued_ns, entries in threads:
             if not entries:
                 continue
             lane = self.builder.lane(
@@ -137,6 +150,7 @@ class _Reader:
                 start_ns=UNKNOWN if process.started_ns is None else process.started_ns,
                 end_ns=UNKNOWN if process.ended_ns is None else process.ended_ns,
             )
+            in_line = _in_line_share(queued_ns, entries) if with_queued and queued_ns else 0.0
             for key, calls, recursive, total_ns, self_ns, callees in entries:
                 function = self.function(key)
                 node = self.builder.node(ROOT, self.builder.frame(function, key[1]))
@@ -144,6 +158,8 @@ class _Reader:
                 # `callcount` counts the outermost calls and those with other functions between, `reccallcount` those
                 # of the calls that are recursive: pstats prints ncalls = callcount, primitive = callcount - reccallcount.
                 self.builder.add(node, lane, 1, calls)
+                if in_line and not _waits(key):
+                    self.builder.add(node, lane, 2, int(self_ns * in_line))
                 self.builder.edge(ROOT, function, lane, calls=calls, primitive_calls=calls - recursive, self_ns=self_ns, total_ns=total_ns)
                 for callee, c_calls, c_recursive, c_total_ns, c_self_ns in callees:
                     self.builder.edge(
@@ -165,6 +181,18 @@ class _Reader:
             row = circumstances.function(self.builder, self.who, file=file, name=name, qualname=known, first_line=line)
             self.functions[key] = row
         return row
+
+
+def _waits(key: Key) -> bool:
+    """Is it a builtin that waits for something outside the thread?"""
+    found = None if key[0] else _BUILTIN.match(key[2])
+    return found is not None and is_waiting(found[1] or found[2], "")
+
+
+def _in_line_share(queued_ns: int, entries: list[Entry]) -> float:
+    """What part of its running time a thread stood in line; which functions it did so in is not known, so all that run have the same part."""
+    running_ns = sum(entry[4] for entry in entries if not _waits(entry[0]))
+    return min(queued_ns / running_ns, 1.0) if running_ns > 0 else 0.0
 
 
 def _load(part: Path) -> Threads:

@@ -36,6 +36,7 @@ from proftool.model.builder import ProfileBuilder, finish
 from proftool.model.meta import Meta
 from proftool.model.profile import (
     CPU_TIME,
+    PREEMPTED_TIME,
     ROOT,
     SAMPLES,
     UNKNOWN,
@@ -51,7 +52,7 @@ from proftool.units import NS_PER_S
 
 RECORDER = Path(__file__).with_name("inside") / "pyinstrument.py"
 DEFAULT_RATE_HZ = 1000.0
-_FORMAT = 1
+_FORMAT = 2
 _BLOCKING = frozenset(
     (
         "sleep",
@@ -164,9 +165,8 @@ class Pyinstrument:
     def read(self, recording: Recording) -> Profile:
         """Every part's threads as lanes of one profile, with the timeline where the clock is the wall's."""
         cpu, mode = recording.options.clock is Clock.CPU, str(recording.options.mode)
-        metrics = (CPU_TIME, SAMPLES) if cpu else (WALL_TIME, WAITING_TIME, SAMPLES, CPU_TIME)
         who = circumstances.identifier(recording)
-        reader = _Reader(ProfileBuilder([replace(metric, mode=mode) for metric in metrics]), who, recording, cpu)
+        parts: list[tuple[ProcessRecord, _Part]] = []
         notes: list[str] = []
         version = None
         for process in recording.processes:
@@ -177,7 +177,14 @@ class Pyinstrument:
                     notes.append(f"the part of process {process.pid} cannot be read: {error}")
                     continue
                 version = part.version or version
-                reader.add(process, part)
+                parts.append((process, part))
+        metrics = (CPU_TIME, SAMPLES) if cpu else (WALL_TIME, WAITING_TIME, SAMPLES, CPU_TIME)
+        queued = not cpu and all(thread.queued_ns is not None for _, part in parts for thread in part.threads)
+        if queued:
+            metrics += (PREEMPTED_TIME,)
+        reader = _Reader(ProfileBuilder([replace(metric, mode=mode) for metric in metrics]), who, recording, cpu, queued)
+        for process, part in parts:
+            reader.add(process, part)
         if not reader.n_samples:
             told = [*notes, *(note for process in recording.processes for note in process.notes), *recording.notes]
             raise BackendFailed(
@@ -210,6 +217,7 @@ class _Thread:
     stacks: Int64Array
     wall_ns: Int64Array
     cpu_ns: Int64Array
+    queued_ns: Int64Array | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,8 +232,8 @@ class _Part:
 
 
 class _Reader:
-    def __init__(self, builder: ProfileBuilder, who: Identifier, recording: Recording, cpu: bool) -> None:
-        self.builder, self.who, self.recording, self.cpu = builder, who, recording, cpu
+    def __init__(self, builder: ProfileBuilder, who: Identifier, recording: Recording, cpu: bool, queued: bool) -> None:
+        self.builder, self.who, self.recording, self.cpu, self.queued = builder, who, recording, cpu, queued
         self.n_samples = 0
         self._busy_ns = self._n_busy = 0
         self._samples: list[tuple[Int64Array, ...]] = []
@@ -255,9 +263,17 @@ class _Reader:
     ) -> None:
         known = node != ROOT
         wall, cpu = thread.wall_ns, thread.cpu_ns
-        waits = (blocking & (cpu * 2 < wall)) | ((wall > _LONG_NS) & (cpu * 50 < wall))
+        # A thread that stands in line for a processor is not waiting for anything of its own.
+        queued = thread.queued_ns if thread.queued_ns is not None else np.zeros(len(wall), np.int64)
+        own = wall - np.clip(queued, 0, wall)
+        waits = (blocking & (cpu * 2 < own)) | ((own > _LONG_NS) & (cpu * 50 < own))
         ones = np.ones(len(node), np.int64)
-        columns = (wall, ones) if self.cpu else (wall, np.where(waits, wall, 0), ones, np.minimum(cpu, wall))
+        columns: tuple[Int64Array, ...] = (wall, ones)
+        if not self.cpu:
+            used = np.minimum(cpu, wall)
+            columns = (wall, np.where(waits, wall, 0), ones, used)
+            if self.queued:
+                columns += (np.where(waits, 0, np.clip(queued, 0, wall - used)),)
         unique, where = np.unique(node[known], return_inverse=True)
         for metric, values in enumerate(columns):
             sums = np.zeros(len(unique), np.int64)
@@ -333,6 +349,7 @@ def _load(file: Path) -> _Part:
             stacks=np.frombuffer(cast(bytes, thread["stacks"]), np.int64),
             wall_ns=np.frombuffer(cast(bytes, thread["wall_ns"]), np.int64),
             cpu_ns=np.frombuffer(cast(bytes, thread["cpu_ns"]), np.int64),
+            queued_ns=None if thread["queued_ns"] is None else np.frombuffer(cast(bytes, thread["queued_ns"]), np.int64),
         )
         for thread in cast(Sequence[Mapping[str, object]], data["threads"])
     ]

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from proftool.backends import circumstances
 from proftool.contracts import (
@@ -39,7 +40,19 @@ from proftool.formats.identity import Identifier
 from proftool.formats.waiting import is_waiting, line_waits
 from proftool.launch import clocks
 from proftool.model.builder import ProfileBuilder
-from proftool.model.profile import CPU_TIME, SAMPLES, UNKNOWN, WAITING_TIME, WALL_TIME, Category, Identified, Kind, Profile, Status
+from proftool.model.profile import (
+    CPU_TIME,
+    PREEMPTED_TIME,
+    SAMPLES,
+    UNKNOWN,
+    WAITING_TIME,
+    WALL_TIME,
+    Category,
+    Identified,
+    Kind,
+    Profile,
+    Status,
+)
 from proftool.units import NS_PER_S
 
 DEFAULT_RATE_HZ = 200.0
@@ -85,6 +98,24 @@ class _Clock:
     run_ns: list[int]
     queued_ns: list[int]
     is_ready: list[int]
+
+    def in_line_share(self, n: int) -> NDArray[np.float64]:
+        """
+        Of the time that it wanted a processor, the part in which it had none, around each of `n` samples.
+
+        py-spy draws the times between samples from an exponential distribution, so that the place of one in the middle is known to
+        some √n/2 steps: the share is taken over √n steps around it.
+        """
+        begin, end = self.time_ns[0], self.time_ns[-1]
+        step, half = (end - begin) / n, max(n**0.5, 1.0) / 2
+        at = np.arange(n) + 0.5
+        sides = [np.clip(begin + (at + way * half) * step, begin, end) for way in (-1, 1)]
+        ran, queued = (
+            np.interp(sides[1], self.time_ns, column) - np.interp(sides[0], self.time_ns, column)
+            for column in (self.run_ns, self.queued_ns)
+        )
+        wanted = ran + queued
+        return np.divide(queued, wanted, out=np.zeros(n), where=wanted > 0)
 
     def shares(self, low_ns: int, high_ns: int) -> tuple[float, float] | None:
         """The parts of a span in which it ran, and in which it ran or stood in line for a processor; None where it was not watched."""
@@ -156,7 +187,7 @@ class PySpy:
         except (msgspec.MsgspecError, OSError) as problem:
             raise self._nothing(recording, f"its file cannot be read: {problem}") from problem
         who = circumstances.identifier(recording)
-        reader = _Reader(recording, who, told, _clocks(recording.folder))
+        reader = _Reader(recording, who, told, _clocks(recording.folder, recording.duration_ns))
         if not reader.n_samples:
             raise self._nothing(recording, "the program ended before the first sample")
         asked_hz = recording.options.rate_hz or DEFAULT_RATE_HZ
@@ -195,6 +226,8 @@ class _Reader:
     def __init__(self, recording: Recording, who: Identifier, told: _File, watched: Mapping[int, _Clock]) -> None:
         mode = str(recording.options.mode)
         metrics = [replace(metric, mode=mode) for metric in (WALL_TIME, WAITING_TIME, CPU_TIME, SAMPLES)]
+        if watched:
+            metrics.append(replace(PREEMPTED_TIME, mode=mode))
         self.builder = ProfileBuilder(metrics)
         self.frames, self.who = told.shared.frames, who
         self.watched = watched
@@ -255,6 +288,7 @@ class _Reader:
         # The samples of a thread lie evenly over the time that it was seen for: py-spy writes their order, not their times.
         step = (end_ns - begin_ns) / len(stacks) if clock and end_ns > begin_ns else self.period_ns
         runs = _runs(stacks)
+        in_line = clock.in_line_share(len(stacks)).tolist() if clock else None
         for at, stack in enumerate(stacks):
             node = self.builder.stack([self._frame(index) for index in stack])
             time_ns = int(begin_ns + (at + 0.5) * step)
@@ -272,8 +306,12 @@ class _Reader:
             self.builder.add(node, lane, 0, self.period_ns)
             if waits:
                 self.builder.add(node, lane, 1, self.period_ns)
+            elif in_line is None or shares is None:
+                self.builder.add(node, lane, 2, self.period_ns)
             else:
-                self.builder.add(node, lane, 2, round(self.period_ns * min(shares[0] if shares is not None else 1.0, 1.0)))
+                wanted_ns = self.period_ns * min(shares[1], 1.0)
+                self.builder.add(node, lane, 2, round(wanted_ns * (1 - in_line[at])))
+                self.builder.add(node, lane, 4, int(wanted_ns * in_line[at]))
             self.builder.add(node, lane, 3, 1)
             status = Status.WAITING if waits else Status.RUNNING
             self.builder.sample(max(time_ns - origin_ns, 0), lane, node, self.period_ns, int(status))
@@ -332,7 +370,7 @@ def _is_bootstrap(frame: _Frame) -> bool:
     return file.endswith(("/launch/_child.py", "/launch/_blind.py")) or (file.endswith("/sitecustomize.py") and "/hook/" in file)
 
 
-def _clocks(folder: Path) -> dict[int, _Clock]:
+def _clocks(folder: Path, duration_ns: int) -> dict[int, _Clock]:
     """The watched threads by native id."""
     try:
         rows = np.loadtxt(folder / clocks.FILE, dtype=np.int64, ndmin=2)
@@ -341,10 +379,30 @@ def _clocks(folder: Path) -> dict[int, _Clock]:
     found: dict[int, _Clock] = {}
     if not rows.size:
         return found
+    # A process that has ended stands in /proc until proftool has asked for its status: that is no time of the program's.
+    rows[:, 0] = np.minimum(rows[:, 0], rows[:, 0].min() + duration_ns)
     for tid in np.unique(rows[:, 2]):
         own = rows[rows[:, 2] == tid]
-        found[int(tid)] = _Clock(own[:, 0].tolist(), own[:, 3].tolist(), own[:, 4].tolist(), own[:, 5].tolist())
+        own = own[np.diff(own[:, 0], prepend=-1) > 0]
+        found[int(tid)] = _Clock(own[:, 0].tolist(), own[:, 3].tolist(), _as_it_passed(own).tolist(), own[:, 5].tolist())
     return found
+
+
+def _as_it_passed(rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """
+    Time in line so far at each row of a thread's clock.
+
+    The kernel adds a wait up when it ends, so a long one stands in one row and the rows before it seem to be spent asleep: what does not fit
+    between two rows goes to those before.
+    """
+    room = np.diff(rows[:, 0]) - np.diff(rows[:, 3])
+    queued = np.diff(rows[:, 4])
+    over = 0
+    for at in range(len(queued) - 1, -1, -1):
+        wanted = int(queued[at]) + over
+        queued[at] = min(wanted, max(int(room[at]), 0))
+        over = wanted - int(queued[at])
+    return np.concatenate([rows[:1, 4], rows[0, 4] + np.cumsum(queued)])
 
 
 def _pid_of(recording: Recording) -> int:

@@ -27,6 +27,8 @@ VERBS: tuple[tuple[str, str], ...] = (
     ("open", "proftool.cli.open:open_"),
     ("diff", "proftool.cli.diff:diff"),
     ("gate", "proftool.cli.gate:gate"),
+    ("bench", "proftool.cli.bench:bench"),
+    ("ab", "proftool.cli.ab:ab"),
     ("export", "proftool.cli.export:export"),
     ("import", "proftool.cli.imports:import_"),
     ("label", "proftool.cli.label:label"),

@@ -7,11 +7,15 @@ from typing import Annotated
 
 import typer
 
+from proftool.cli import options
+from proftool.cli import output as streams
+
 
 def export(
     run: Annotated[str, typer.Argument(metavar="RUN", help="Id or prefix, label, @latest, @GITREF, or a file.")] = "@latest",
     format: Annotated[str | None, typer.Option("--format", "-f", help="collapsed, speedscope, pstats, pyinstrument, native, html.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write; default: stdout.")] = None,
+    quiet: options.Quiet = False,
 ) -> None:
     """Write a run in another format, and say what that format cannot hold."""
     import sys
@@ -21,6 +25,7 @@ def export(
     from proftool.store import open_store
     from proftool.workflows.history import export_run, format_of, write_file
 
+    streams.set_quiet(quiet)
     piped = output is None or str(output) == "-"
     name = format or (None if piped or output is None else format_of(output))
     if name is None:
@@ -40,6 +45,6 @@ def export(
         sys.stdout.flush()
     else:
         write_file(output, done.content)
-        typer.echo(f"run {done.name} as {name}: {output}", err=True)
+        streams.talk(f"run {done.name} as {name}: {output}")
     for sentence in done.lost:
-        typer.echo(f"lost: {sentence}", err=True)
+        streams.talk(f"lost: {sentence}")

@@ -7,16 +7,20 @@ from typing import Annotated
 
 import typer
 
+from proftool.cli import options, output
+
 
 def import_(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Files, or folders of files, recognised by content.")],
     label: Annotated[str | None, typer.Option(help="A label for every run that is made.")] = None,
+    quiet: options.Quiet = False,
 ) -> None:
     """Store files of other profilers as runs; prints the id of each."""
     from proftool import settings
     from proftool.store import open_store
     from proftool.workflows.history import import_files
 
+    output.set_quiet(quiet)
     store = open_store(settings.load())
     failed = None
     for imported in import_files(files, store, label=label):
@@ -24,13 +28,13 @@ def import_(
             if len(files) == 1 and not files[0].is_dir() and imported.error:
                 raise imported.error
             failed = imported.error
-            typer.echo(f"error: {imported.error}", err=True)
+            output.complain(f"error: {imported.error}")
             continue
-        typer.echo(imported.run.id)
-        typer.echo(f"{imported.path}: run {imported.run.id}", err=True)
+        output.data(imported.run.id)
+        output.talk(f"{imported.path}: run {imported.run.id}")
         for sentence in imported.lost:
-            typer.echo(f"  lost: {sentence}", err=True)
+            output.talk(f"  lost: {sentence}")
     for notice in store.take_notices():
-        typer.echo(notice, err=True)
+        output.talk(notice)
     if failed is not None:
         raise typer.Exit(failed.exit_code)

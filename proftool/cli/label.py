@@ -6,11 +6,14 @@ from typing import Annotated
 
 import typer
 
+from proftool.cli import options, output
+
 
 def label(
     run: Annotated[str, typer.Argument(metavar="RUN", help="Id or prefix, label, @latest, @GITREF.")],
     text: Annotated[str | None, typer.Argument(metavar="[LABEL]", help="The label; a run has one.")] = None,
     remove: Annotated[bool, typer.Option("--remove", help="Take the label away.")] = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Give a run a label, or take it away; labelled runs are never pruned."""
     from pathlib import Path
@@ -20,6 +23,7 @@ def label(
     from proftool.store import open_store
     from proftool.workflows.history import label_run
 
+    output.set_quiet(quiet)
     if (text is None) != remove:
         raise UsageError(
             "which label?" if text is None else "a label and `--remove` contradict",
@@ -27,4 +31,4 @@ def label(
             fix=f"`proftool label {run} TEXT`, or `proftool label {run} --remove`",
         )
     changed = label_run(run, text, open_store(settings.load()), Path.cwd())
-    typer.echo(f"run {changed.id} " + (f"is now `{changed.label}`" if changed.label else "has no label"), err=True)
+    output.talk(f"run {changed.id} " + (f"is now `{changed.label}`" if changed.label else "has no label"))

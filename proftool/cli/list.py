@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from proftool.cli import options, output
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -21,27 +23,27 @@ def list_(
     label: Annotated[str | None, typer.Option(help="Only runs that bear this label.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many; default 30, with --json all.")] = None,
     json: Annotated[bool, typer.Option("--json", help="The document proftool.list/1 on stdout.")] = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """List stored runs, newest first."""
     from proftool import settings
     from proftool.store import open_store
     from proftool.workflows.history import list_document, list_runs
 
+    output.set_quiet(quiet)
     store = open_store(settings.load())
     if json:
-        from json import dumps
-
-        typer.echo(dumps(list_document(list_runs(store, label=label, limit=limit)), ensure_ascii=False, indent=1))
+        output.document(list_document(list_runs(store, label=label, limit=limit)))
         return
     shown = limit or PEOPLE_LIMIT
     runs = list_runs(store, label=label, limit=shown + 1)
     if not runs:
         bears = f" bears the label `{label}`" if label else ""
-        typer.echo(f"no run{bears} in `{store.place.folder}`; `proftool run app.py` records one", err=True)
+        output.talk(f"no run{bears} in `{store.place.folder}`; `proftool run app.py` records one")
         return
     _print(runs[:shown])
     if len(runs) > shown:
-        typer.echo(f"older runs are not shown: `proftool list --limit {shown * 10}`", err=True)
+        output.talk(f"older runs are not shown: `proftool list --limit {shown * 10}`")
 
 
 def _print(runs: Sequence[Run]) -> None:
@@ -53,7 +55,12 @@ def _print(runs: Sequence[Run]) -> None:
     # A pipe gets whole lines; only a screen has an edge.
     screen = sys.stdout.isatty()
     width = shutil.get_terminal_size().columns if screen else 10_000
-    Console(file=sys.stdout, width=width, highlight=False, markup=False).print(_table(runs, width), soft_wrap=not screen)
+    # Without colour nothing is bold either: no escape sequence reaches a file, nor a screen that was told NO_COLOR.
+    color = output.has_color(sys.stdout)
+    console = Console(
+        file=sys.stdout, width=width, highlight=False, markup=False, force_terminal=color, color_system="auto" if color else None
+    )
+    console.print(_table(runs, width), soft_wrap=not screen)
 
 
 def _table(runs: Sequence[Run], width: int) -> Table:

@@ -19,6 +19,11 @@ def set_quiet(quiet: bool) -> None:
     _quiet = quiet
 
 
+def is_quiet() -> bool:
+    """Is talk held back?"""
+    return _quiet
+
+
 def data(text: str, end: str = "\n") -> None:
     """What was asked for, on stdout."""
     _write(sys.stdout, text + end)
@@ -42,6 +47,12 @@ def talk(text: str) -> None:
     """What a person may want to know, on stderr."""
     if not _quiet:
         _write(sys.stderr, text + "\n")
+
+
+def progress(text: str) -> None:
+    """How far long work is, on one line of a terminal that the next one replaces; nothing in a pipe."""
+    if not _quiet and sys.stderr.isatty():
+        _write(sys.stderr, f"\r\x1b[2K{text[: width() - 1]}\r")
 
 
 def complain(text: str) -> None:

@@ -6,10 +6,13 @@ from typing import Annotated
 
 import typer
 
+from proftool.cli import options, output
+
 
 def rm(
     runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Ids or prefixes, labels, @latest, @GITREF.")],
     every: Annotated[bool, typer.Option("--all", help="Where a name stands for several runs, remove all of them.")] = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Remove runs, labelled or not; all that are named or none."""
     from pathlib import Path
@@ -18,5 +21,6 @@ def rm(
     from proftool.store import open_store
     from proftool.workflows.history import remove_runs
 
+    output.set_quiet(quiet)
     for run in remove_runs(runs, open_store(settings.load()), Path.cwd(), every=every):
-        typer.echo(f"removed {run.id}" + (f" ({run.label})" if run.label else ""), err=True)
+        output.talk(f"removed {run.id}" + (f" ({run.label})" if run.label else ""))

@@ -74,11 +74,12 @@ def tell_recorded(recorded: Recorded, store: SqlRunStore, settings: Settings, *,
 
     from proftool.contracts import ReportOptions
     from proftool.reports import summary
-    from proftool.workflows import report
+    from proftool.workflows import history, report
 
     shown = ReportOptions(width=output.width(), color=output.has_color(sys.stderr))
     for kept in recorded.kept:
-        output.talk(summary.text(kept.profile, shown, kept.run))
+        before = None if kept.run is None or output.is_quiet() else history.comparable_before(kept.run, store)
+        output.talk(summary.text(kept.profile, shown, kept.run, before))
     for notice in store.take_notices():
         output.talk(notice)
     for loss in recorded.losses:

@@ -208,12 +208,13 @@ def _written(profile: Profile) -> bytes:
         "min_interval": interval,
         "max_interval": interval,
         "sample_count": n_samples,
-        "start_call_stack": [],
+        # Where recording began; pyinstrument takes the first of these unasked, and fails on none.
+        "start_call_stack": _utf8(records[0][0][:1]) if records else [],
         "target_description": " ".join(profile.meta.command or ()).encode("utf-8", "backslashreplace").decode() or "proftool",
         "cpu_time": (first.cpu_ns or 0) / NS_PER_S if first else 0.0,
         "sys_path": [],
         "sys_prefixes": [],
-        "frame_records": [([text.encode("utf-8", "backslashreplace").decode() for text in stack], seconds) for stack, seconds in records],
+        "frame_records": [(_utf8(stack), seconds) for stack, seconds in records],
     }
     return msgspec.json.encode(document)
 
@@ -229,3 +230,8 @@ def _frame_info(profile: Profile, function: int, line: int) -> str:
     owner = qualname.removesuffix(f".{name}") if qualname.endswith(f".{name}") and file else ""
     text = f"{name}\0{file or '<built-in>'}\0{f.first_line[function]}" + (f"\x01c{owner}" if owner else "")
     return text + (f"\x01l{line}" if file else "")
+
+
+def _utf8(stack: list[str]) -> list[str]:
+    """Identifiers with what UTF-8 cannot hold escaped."""
+    return [text.encode("utf-8", "backslashreplace").decode() for text in stack]

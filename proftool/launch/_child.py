@@ -201,9 +201,11 @@ def _record(config, module):
 
     if module is not None:
         _wrap_ends()
-        if getattr(module, "per_thread", False):
-            _watch_threads()
         _tell_when_main_returns()
+        if hasattr(module, "prepare"):
+            module.prepare(config["options"])
+    if module is None or getattr(module, "per_thread", False):
+        _watch_threads()  # a profiler from outside finds no name for a thread that began after its last look at `threading`
     # Registered before any of the target's, so it runs after all of them.
     atexit.register(_stop, "exit")
     if hasattr(os, "register_at_fork") and config["children"]:
@@ -247,7 +249,7 @@ def _forget():
 
 
 def _watch_threads():
-    """Let the recorder see each new thread from its first call.
+    """Keep each new thread's name, and let the recorder see the thread from its first call.
 
     Set beside `threading.setprofile`, not through it, so that a program that asks `threading.getprofile()` sees its own.
     """
@@ -256,9 +258,10 @@ def _watch_threads():
     def hook(frame, event, arg):
         sys.setprofile(None)
         process = _state
-        if process is not None and process.recorder is not None and not process.stopping:
+        if process is not None and not process.stopping and (process.recorder is not None or process.module is None):
             process.name_thread()
-            process.recorder.thread_started()
+            if process.recorder is not None:
+                process.recorder.thread_started()
 
     threading._profile_hook = hook
     if hasattr(threading, "getprofile"):

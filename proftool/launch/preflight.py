@@ -100,14 +100,14 @@ def may_trace(known: Facts) -> Unavailable | None:
     own = _status(os.getpid()) or {}
     capable = bool(int(own.get("CapEff", "0"), 16) >> _CAP_SYS_PTRACE & 1)
     root, contained = os.geteuid() == 0, _in_container()
+    if not root and known.uid is not None and known.uid != os.geteuid():
+        return Unavailable(cause=f"it belongs to another user ({_user(known.uid)})", fix=f"`{again}`", exit_code=4)
     if contained and not capable:
         return Unavailable(
             cause="this container has no CAP_SYS_PTRACE",
             fix="start it with `docker run --cap-add SYS_PTRACE …` (Kubernetes: `securityContext: {capabilities: {add: [SYS_PTRACE]}}`)",
             exit_code=4,
         )
-    if not root and known.uid is not None and known.uid != os.geteuid():
-        return Unavailable(cause=f"it belongs to another user ({_user(known.uid)})", fix=f"`{again}`", exit_code=4)
     scope = _yama()
     if scope == 3:
         return Unavailable(

@@ -19,6 +19,7 @@ from proftool.model.comparable import choose_metric, judge_comparable, metric_of
 from proftool.model.diff import VERDICTS, Comparability, Comparable, Diff, FunctionChange, Side, Verdict
 from proftool.model.explain import explain
 from proftool.model.match import Matched, match
+from proftool.model.preempted import preempted_metric, preempted_share, without_preempted
 from proftool.model.profile import Metric, MetricKind, Profile, UInt8Array
 from proftool.model.significance import ALPHA, Floats, Tested
 from proftool.model.tree import Tree, function_total, node_function, node_self
@@ -32,6 +33,8 @@ BYTES_FLOOR = 65536
 ALLOCATIONS_FLOOR = 100
 BETWEEN_CV = {"sample": 0.035, "trace": 0.08}
 """By how much runs of one program differ beyond what one run shows of itself, after the common factor."""
+IN_LINE_SHARE = 0.02
+"""From here on it is said how long the threads stood in line for a processor."""
 WAITS = 0.2
 """A function that waits for more than this part of its time is judged by wall time."""
 
@@ -73,6 +76,10 @@ class _Comparison:
     """One comparison in work; base runs come first in every axis of runs."""
 
     def __init__(self, profiles: Sequence[Profile], n_base: int, name: str, floor_share: float, seed: int) -> None:
+        part = preempted_metric(profiles, name)
+        self.in_line = [] if part is None else [preempted_share(p, name, part) for p in profiles]
+        if part is not None:
+            profiles = [without_preempted(p, name, part) for p in profiles]
         self.profiles, self.n_base, self.name, self.seed = profiles, n_base, name, seed
         self.metric: Metric = metric_of(profiles[0], name)
         self.matched: Matched = match(profiles[:n_base], profiles[n_base:])
@@ -254,6 +261,11 @@ class _Comparison:
 
     def _notes(self, tested: Tested) -> tuple[str, ...]:
         notes: list[str] = []
+        if self.in_line and max(self.in_line) >= IN_LINE_SHARE:
+            shares = [100 * float(np.mean(side)) for side in (self.in_line[: self.n_base], self.in_line[self.n_base :])]
+            notes.append(
+                f"time in line for a processor is left out: {shares[0]:.0f} % of base's wall time and {shares[1]:.0f} % of new's"
+            )
         if self.weak and not self.exact:
             notes.append(f"{self.n_base} against {self.n_new} runs: verdicts are weak; four a side (`--runs 5`) make them firm")
         drift = float(np.median(tested.drift[self.self_values.sum(axis=1) > 0])) if self.n else 0.0

@@ -86,7 +86,7 @@ def lenses(profiles: Sequence[Profile]) -> Profile:
     """
     The passes of one run (sample, trace, memory) as one profile: a union tree with all their metrics side by side.
 
-    A metric whose name is taken gets the prefix `<mode>.` (`trace.wall_time`; `waiting_time` goes with its `wall_time`).
+    A metric whose name is taken gets the prefix `<mode>.` (`trace.wall_time`; `waiting_time` and `preempted_time` go with their `wall_time`).
     Functions are one where their rows are equal, else where their keys are, and never two of one pass. Lanes stay apart and
     every pass keeps its totals and its own time axis, since the passes ran one after another.
     """
@@ -94,12 +94,13 @@ def lenses(profiles: Sequence[Profile]) -> Profile:
         return profiles[0]
     metrics: list[Metric] = []
     columns: list[Int32Array] = []
+    parts = {"wall_time", "waiting_time", "preempted_time"}
     for profile in profiles:
         own = _moded(profile)
         taken = {metric.name for metric in metrics}
         clashes = {metric.name for metric in own} & taken
-        if clashes & {"wall_time", "waiting_time"}:
-            clashes |= {"wall_time", "waiting_time"}
+        if clashes & parts:
+            clashes |= parts
         columns.append(np.arange(len(metrics), len(metrics) + len(own), dtype=np.int32))
         for metric in own:
             metrics.append(replace(metric, name=_free_name(metric, taken)) if metric.name in clashes else metric)

@@ -35,12 +35,12 @@ class Summary:
         return (text(profile, options) + "\n").encode("utf-8", "backslashreplace")
 
 
-def text(profile: Profile, options: ReportOptions, run: Run | None = None) -> str:
-    """The summary of a run, at most `MAX_LINES` lines of at most `options.width` columns."""
+def text(profile: Profile, options: ReportOptions, run: Run | None = None, before: Run | None = None) -> str:
+    """The summary of a run, at most `MAX_LINES` lines of at most `options.width` columns; `before` is a run worth a diff."""
     lines = [_headline(profile, options)]
     passes = profile.meta.passes or (Pass(mode="", backend=profile.meta.source or "a file"),)
     lines += [_pass_line(one, profile, options) for one in passes[:4]]
-    tail = _tail(profile, options, run)
+    tail = _tail(profile, options, run, before)
     room = MAX_LINES - len(lines) - len(tail)
     metrics = _metrics(profile, passes)
     if options.metric is not None:
@@ -163,7 +163,7 @@ def _tree(profile: Profile, metric: int, whole: int, unit: Unit, options: Report
     return lines[:5]
 
 
-def _tail(profile: Profile, options: ReportOptions, run: Run | None) -> list[str]:
+def _tail(profile: Profile, options: ReportOptions, run: Run | None, before: Run | None) -> list[str]:
     lines: list[str] = []
     metric = (_metrics(profile, profile.meta.passes) or [None])[0] if options.metric is None else options.metric
     if metric is not None:
@@ -186,11 +186,10 @@ def _tail(profile: Profile, options: ReportOptions, run: Run | None) -> list[str
         lines.append(styled(clip(f"not seen: {'; '.join(unseen)}", 400), "dim", options.color))
     lines = [line for line in lines if line]
     if run is not None:
-        called = shlex.quote(run.label) if run.label else run.id
+        called = shlex.quote(run.label) if run.label and run.label[0] != "-" else run.id
         told = f"run {run.id}" + (f" ({run.label})" if run.label else "")
-        lines.append(
-            f"{told} kept · next: `proftool open {called}` · `proftool show {called} --by line` · `proftool diff @latest~1 @latest`"
-        )
+        compare = "" if before is None else f" · `proftool diff {before.id} {run.id}`"
+        lines.append(f"{told} kept · next: `proftool open {called}` · `proftool show {called} --by line`{compare}")
     return lines
 
 

@@ -249,12 +249,12 @@ class SqlRunStore:
 
 
 def check_label(label: str) -> None:
-    """UsageError for a label that could not be typed back as the name of a run."""
+    """UsageError for a label that would name something else, or could not be shown; one that looks like an option is reached by its run's id."""
     problem = None
     if not label.strip() or label != label.strip():
         problem = "it is empty, or begins or ends with a space"
-    elif label[0] in "@-":
-        problem = f"`{label[0]}` at its beginning means something else on the command line"
+    elif label[0] == "@":
+        problem = "`@` at its beginning means something else on the command line"
     elif not label.isprintable():
         problem = "it has characters that cannot be shown"
     elif len(label) > LABEL_MAX:

@@ -16,6 +16,9 @@ from proftool.store.prune import Pruned, prune
 from proftool.store.runs import SqlRunStore, check_label
 from proftool.workflows.run_document import run_document
 
+_LOOK_BACK = 50
+"""So many of the newest runs are looked through for one to compare with."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Imported:
@@ -44,6 +47,13 @@ class Exported:
 def list_runs(store: SqlRunStore, *, label: str | None = None, limit: int | None = None) -> Sequence[Run]:
     """Stored runs, newest first."""
     return store.find(RunQuery(label=label, limit=limit))
+
+
+def comparable_before(run: Run, store: SqlRunStore) -> Run | None:
+    """The newest run before this one that a diff could compare with it: the same command, the same modes; None where there is none."""
+    runs = store.find(RunQuery(limit=_LOOK_BACK))
+    older = [one for one in runs if one.added_ns < run.added_ns]
+    return next((one for one in older if one.command == run.command and one.modes == run.modes), None)
 
 
 def list_document(runs: Sequence[Run]) -> dict[str, object]:

@@ -45,7 +45,7 @@ def test_totals_are_those_of_pstats(tmp_path: Path) -> None:
     profile = checked(backend.read(recording))
     _, threads = marshal.loads(recording.processes[0].parts[0].read_bytes())
     stats: dict[tuple[str, int, str], tuple[int, int, float, float, dict[object, object]]] = {}
-    for _, entries in threads:
+    for _, _, entries in threads:
         for (file, line, qualname, name), calls, recursive, total_ns, self_ns, _callees in entries:
             key = (file or "~", line, qualname + name)
             cc, nc, tt, ct, callers = stats.get(key, (0, 0, 0.0, 0.0, {}))

@@ -1,7 +1,8 @@
 # pyright: basic
 """cProfile inside the target: exact calls and times, a profile for each thread.
 
-The part is `marshal` of (format, threads); a thread is (native id, [entry…]), an entry (key, calls, recursive calls, total ns, self
+The part is `marshal` of (format, threads); a thread is (native id, queued ns, [entry…]), where `queued ns` is how long the thread stood in
+line for a processor while it was profiled (Linux's schedstat; None where the system does not tell, or the thread has ended); an entry (key, calls, recursive calls, total ns, self
 ns, [callee…]) and a callee (key, calls, recursive calls, total ns, self ns), all times inclusive as in `_lsprof`. A key is
 (file, first line, qualified name, bare name) of a code object (no qualified name before Python 3.11), or ("", 0, text, text) of a
 builtin: more than pstats keeps, so methods of one name stay apart.
@@ -14,11 +15,20 @@ from _thread import get_native_id
 
 suffix = ".calls"
 per_thread = True
-FORMAT = 1
+FORMAT = 2
 
 
 def start(part, options):
     return Recorder(part)
+
+
+def queued_ns(tid):
+    """How long a thread of this process has stood in line for a processor since it began; None where the system does not tell."""
+    try:
+        with open("/proc/self/task/%d/schedstat" % tid, "rb") as file:
+            return int(file.read().split()[1])
+    except (OSError, ValueError, IndexError):
+        return None
 
 
 class Recorder:
@@ -34,7 +44,8 @@ class Recorder:
         import _lsprof
 
         profiler = _lsprof.Profiler()
-        self.threads.append((get_native_id(), profiler))
+        tid = get_native_id()
+        self.threads.append((tid, queued_ns(tid), profiler))
         profiler.enable(subcalls=True, builtins=True)
 
     def thread_started(self):
@@ -51,16 +62,23 @@ class Recorder:
 
     def abandon(self):
         self.done = True
-        for _, profiler in self.threads:
+        for _, _, profiler in self.threads:
             profiler.disable()
 
     def stop(self):
         if self.done:
             return
         self.done = True
-        for _, profiler in self.threads:
+        ends = [queued_ns(tid) for tid, _, _ in self.threads]
+        for _, _, profiler in self.threads:
             profiler.disable()  # also ends the calls that are still open, in every thread, and counts their time
-        data = (FORMAT, [(tid, _entries(profiler)) for tid, profiler in self.threads])
+        data = (
+            FORMAT,
+            [
+                (tid, None if begin is None or end is None else end - begin, _entries(profiler))
+                for (tid, begin, profiler), end in zip(self.threads, ends)
+            ],
+        )
         with open(self.part + ".new", "wb") as file:
             marshal.dump(data, file, 2)
         os.replace(self.part + ".new", self.part)

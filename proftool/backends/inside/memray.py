@@ -13,28 +13,57 @@ suffix = ".memray"
 at_once = True  # from a profile function, memray would not see this file's own frames return, and read them when they are gone
 
 
-def start(part, options):
-    module = _import_tracker(options.get("library_paths", ()))
-    return Recorder(part, module, bool(options.get("native", False)))
+_loaded = None
 
 
-def _import_tracker(paths):
-    """memray's extension module by itself; what it wants of rich is only for its own terminal reports."""
-    folder = _fitting([*paths, *sys.path])
-    before = {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] in ("memray", "rich")}
-    package = type(sys)("memray")
-    package.__path__ = [folder]
-    sys.modules["memray"] = package
-    for name in ("rich", "rich.print", "rich.progress", "rich.console", "rich.table", "rich.markup"):
-        sys.modules[name] = _Absent(name)
+def prepare(options):
+    """Load memray before the bootstrap listens for forks: the handler by which memray ends its recording in a child has to run first."""
+    global _loaded
     try:
-        import memray._memray as tracker  # pyright: ignore[reportMissingImports]
-    finally:
-        for name in list(sys.modules):
-            if name.partition(".")[0] in ("memray", "rich"):
-                del sys.modules[name]
-        sys.modules.update(before)
-    return tracker
+        _loaded = _Tracker(options.get("library_paths", ()))
+    except Exception as error:
+        _loaded = error  # start() tells it
+
+
+def start(part, options):
+    if _loaded is None:
+        prepare(options)
+    if isinstance(_loaded, Exception):
+        raise _loaded
+    return Recorder(part, _loaded, bool(options.get("native", False)))
+
+
+class _Tracker:
+    """memray's extension module by itself: what it imports on the way is only for its own reports, and is there while it is needed."""
+
+    def __init__(self, paths):
+        package = type(sys)("memray")
+        package.__path__ = [_fitting([*paths, *sys.path])]
+        reporters = type(sys)("memray.reporters.module_tools")
+        reporters.get_python_path_info = lambda: {"stdlib": None, "site_packages": [], "sys_path": []}
+        absent = ("rich", "rich.print", "rich.progress", "rich.console", "rich.table", "rich.markup", "memray.reporters")
+        self._modules = {"memray": package, reporters.__name__: reporters, **{name: _Absent(name) for name in absent}}
+        self._module = self._with_modules(self._load)
+
+    def make(self, part, native):
+        return self._with_modules(lambda: self._module.Tracker(part, native_traces=native))
+
+    def _load(self):
+        import memray._memray as module  # pyright: ignore[reportMissingImports]
+
+        return module
+
+    def _with_modules(self, action):
+        before = self._taken_away()
+        sys.modules.update(self._modules)
+        try:
+            return action()
+        finally:
+            self._modules = self._taken_away()
+            sys.modules.update(before)
+
+    def _taken_away(self):
+        return {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] in ("memray", "rich")}
 
 
 class _Absent(type(sys)):
@@ -60,13 +89,16 @@ def _fitting(paths):
 
 
 class Recorder:
-    def __init__(self, part, module, native):
-        self.module, self.native = module, native
+    def __init__(self, part, tracker, native):
+        self.maker, self.native = tracker, native
         self.tracker = None
         self._enter(part)
 
     def _enter(self, part):
-        tracker = self.module.Tracker(part, native_traces=self.native)
+        import threading
+
+        tracker = self.maker.make(part, self.native)
+        self.before = sys.getprofile(), threading._profile_hook
         tracker.__enter__()
         self.tracker = tracker
 
@@ -80,11 +112,19 @@ class Recorder:
             self.stop()
 
     def forked(self, part):
-        self.tracker = None  # memray's own fork handler has ended the parent's recording in this process
+        self.abandon()
         self._enter(part)
 
     def abandon(self):
+        """After a fork: memray's own handler has ended the parent's recording here, and left its hooks."""
+        import threading
+
         self.tracker = None
+        sys.setprofile(self.before[0])
+        threading._profile_hook = self.before[1]
+        for attribute in ("_name", "_ident"):
+            if type(threading.Thread.__dict__.get(attribute)).__name__ == "ThreadNameInterceptor":
+                delattr(threading.Thread, attribute)
 
     def stop(self):
         tracker, self.tracker = self.tracker, None

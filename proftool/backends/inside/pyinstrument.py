@@ -7,11 +7,13 @@ the import costs a few milliseconds in place of ninety.
 
 The part is `marshal` of a dict: format, version, clock, interval, started_ns, frames (pyinstrument's frame texts),
 qualnames ((file, first line, name) of a code object -> its qualified name, from Python 3.11), stacks (tuples of frame
-numbers, outermost first) and threads: {tid, name, offset_ns, stacks (numbers), wall_ns, cpu_ns: arrays of bytes, int64}.
+numbers, outermost first) and threads: {tid, name, offset_ns, stacks (numbers), wall_ns, cpu_ns, queued_ns: arrays of bytes, int64}.
+`queued_ns` is how long the thread stood in line for a processor (Linux's schedstat); None where the system does not tell.
 """
 
 import marshal
 import os
+import posix
 import sys
 import time
 from _thread import get_ident, get_native_id
@@ -19,7 +21,9 @@ from array import array
 
 suffix = ".stacks"
 per_thread = True
-FORMAT = 1
+FORMAT = 2
+GAP_NS = 200_000
+"""Time off the processor from which on it is worth 5 µs to ask why."""
 HAS_QUALNAMES = sys.version_info >= (3, 11)
 
 
@@ -65,6 +69,22 @@ def _version(folder):
     return ""
 
 
+_open, _read, _close = posix.open, posix.read, posix.close  # the target may replace those of `os`
+
+
+def queued_ns():
+    """How long the calling thread has stood in line for a processor since it began; None where the system does not tell."""
+    try:
+        # Opened each time: a descriptor that is held would be one that the target may close, or count.
+        file = _open("/proc/thread-self/schedstat", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return int(_read(file, 100).split()[1])
+        finally:
+            _close(file)
+    except (OSError, ValueError, IndexError):
+        return None
+
+
 class _Thread:
     """Samples of one thread. `saw` is called in it, at most once an interval."""
 
@@ -73,15 +93,23 @@ class _Thread:
         self.tid = get_native_id()
         self.ident = get_ident()
         self.offset_ns = time.perf_counter_ns() - recorder.begun_ns
-        self.stacks, self.wall_ns, self.cpu_ns = array("q"), array("q"), array("q")
+        self.stacks, self.wall_ns, self.cpu_ns, self.queued_ns = array("q"), array("q"), array("q"), array("q")
         self.last_cpu_ns = time.thread_time_ns()
+        self.last_queued_ns = queued_ns()
 
     def saw(self, call_stack, seconds, _async_state):
         cpu_ns = time.thread_time_ns()
-        self.stacks.append(self.recorder.stack(call_stack, sys._getframe(1)))
-        self.wall_ns.append(int(seconds * 1e9))
-        self.cpu_ns.append(cpu_ns - self.last_cpu_ns)
+        wall_ns, spent_ns = int(seconds * 1e9), cpu_ns - self.last_cpu_ns
         self.last_cpu_ns = cpu_ns
+        in_line_ns = 0
+        if wall_ns - spent_ns > GAP_NS and self.last_queued_ns is not None:
+            now_ns = queued_ns()
+            if now_ns is not None:
+                in_line_ns, self.last_queued_ns = now_ns - self.last_queued_ns, now_ns
+        self.queued_ns.append(in_line_ns)
+        self.stacks.append(self.recorder.stack(call_stack, sys._getframe(1)))
+        self.wall_ns.append(wall_ns)
+        self.cpu_ns.append(spent_ns)
 
 
 class Recorder:
@@ -162,7 +190,7 @@ class Recorder:
 
     def _thread(self, thread, known):
         """Threads that still run may have added a sample meanwhile: take what is whole."""
-        n = min(len(thread.cpu_ns), len(thread.wall_ns), len(thread.stacks))
+        n = min(len(thread.cpu_ns), len(thread.wall_ns), len(thread.stacks), len(thread.queued_ns))
         while n and thread.stacks[n - 1] >= known:
             n -= 1
         return {
@@ -171,6 +199,7 @@ class Recorder:
             "stacks": thread.stacks[:n].tobytes(),
             "wall_ns": thread.wall_ns[:n].tobytes(),
             "cpu_ns": thread.cpu_ns[:n].tobytes(),
+            "queued_ns": None if thread.last_queued_ns is None else thread.queued_ns[:n].tobytes(),
         }
 
 

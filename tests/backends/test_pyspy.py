@@ -1,0 +1,96 @@
+"""py-spy on programs with known answers."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from proftool.backends.pyspy import PART, backend
+from proftool.contracts import Mode, Program, Recording, RecordOptions
+from proftool.launch.start import launch
+from proftool.model.profile import Profile
+from proftool.model.tree import function_total, metric_total
+
+OPTIONS = RecordOptions(mode=Mode.SAMPLE)
+BURN = (
+    "import os, sys, threading, time\ndef burn(s):\n    end = time.thread_time() + s\n    while time.thread_time() < end: sum(range(200))\n"
+)
+
+
+def recorded(tmp_path: Path, text: str) -> tuple[Recording, Profile]:
+    """The program under py-spy."""
+    script, folder = tmp_path / "program.py", tmp_path / "folder"
+    script.write_text(BURN + text)
+    folder.mkdir()
+    program = Program(python=Path(sys.executable), script=str(script))
+    recording = launch(program, backend.command(program, OPTIONS, folder), OPTIONS, folder)
+    return recording, backend.read(recording)
+
+
+def total(profile: Profile, metric: str, name: str) -> int:
+    """Total of the functions of that qualified name."""
+    values = function_total(profile, profile.metric_index(metric))
+    return sum(int(values[i]) for i in range(len(values)) if profile.text(int(profile.functions.qualname[i])) == name)
+
+
+def names(profile: Profile) -> set[str]:
+    """Qualified names of all functions."""
+    return {profile.text(int(name)) for name in profile.functions.qualname}
+
+
+def test_every_sample_of_the_file_counts(tmp_path: Path) -> None:
+    """The number of samples is py-spy's own, but for those of the bootstrap; labels of threads and processes are lanes, not frames."""
+    recording, profile = recorded(tmp_path, "burn(0.5)\n")
+    told = json.loads((recording.folder / PART).read_text())
+    n_own = sum(1 for thread in told["profiles"] for stack in thread["samples"] if stack)
+    counted = metric_total(profile, profile.metric_index("samples"))
+    assert 0 < counted <= n_own
+    assert counted >= 0.8 * n_own
+    assert not any(name.startswith(("process ", "thread (")) for name in names(profile))
+
+
+def test_threads_have_their_names(tmp_path: Path) -> None:
+    """Also those that began after py-spy's last look at Python's list of threads."""
+    text = "ts = [threading.Thread(target=burn, args=(0.2,), name=f'spinner-{n}') for n in range(8)]\n"
+    _, profile = recorded(tmp_path, text + "[t.start() for t in ts]; [t.join() for t in ts]\n")
+    assert {f"spinner-{n}" for n in range(8)} <= {profile.text(int(name)) for name in profile.lanes.thread_name}
+
+
+def test_namesakes_stay_apart(tmp_path: Path) -> None:
+    """Methods of one name, nested functions and lambdas have their qualified names."""
+    text = (
+        "class First:\n    def run(self): burn(0.3)\nclass Second(First):\n    def run(self): burn(0.2)\n"
+        "def outer():\n    def inner(): burn(0.2)\n    inner()\nFirst().run(); Second().run(); outer()\n"
+    )
+    _, profile = recorded(tmp_path, text)
+    assert {"First.run", "Second.run", "outer.<locals>.inner"} <= names(profile)
+
+
+def test_an_inherited_method_belongs_to_the_class_that_defines_it(tmp_path: Path) -> None:
+    """py-spy names the class of `self`."""
+    _, profile = recorded(tmp_path, "class Base:\n    def run(self): burn(0.4)\nclass Derived(Base): pass\nDerived().run()\n")
+    assert "Base.run" in names(profile)
+    assert "Derived.run" not in names(profile)
+
+
+def test_waiting_is_told_from_work(tmp_path: Path) -> None:
+    """A sleep and a lock wait; a loop does not."""
+    text = (
+        "lock = threading.Lock(); lock.acquire()\ndef nap(): time.sleep(0.6)\ndef block():\n    with lock: pass\n"
+        "def work(): burn(0.6)\nthreading.Timer(0.6, lock.release).start()\nblock(); nap(); work()\n"
+    )
+    _, profile = recorded(tmp_path, text)
+    for name in ("nap", "block"):
+        assert total(profile, "waiting_time", name) > 0.8 * total(profile, "wall_time", name) > 0
+    assert total(profile, "waiting_time", "work") < 0.2 * total(profile, "wall_time", "work")
+
+
+def test_a_child_is_a_lane_of_its_own(tmp_path: Path) -> None:
+    """With its parent's PID."""
+    recording, profile = recorded(tmp_path, "pid = os.fork()\nburn(0.4)\nos.waitpid(pid, 0) if pid else os._exit(0)\n")
+    first = recording.processes[0].pid
+    pids = set(profile.lanes.pid.tolist())
+    assert len(pids) == 2
+    (child,) = pids - {first}
+    assert set(profile.lanes.ppid[profile.lanes.pid == child].tolist()) == {first}

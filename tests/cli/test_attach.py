@@ -1,0 +1,156 @@
+"""The verbs for running processes, as typed."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from cli.command import Project
+from launch.services import service
+
+
+def test_attach_keeps_a_run_under_its_label(project: Project) -> None:
+    """With the process's command line and the functions that it was in."""
+    with service() as process:
+        done = project.proftool("attach", process.pid, "--duration", "1s", "--label", "live", "--json")
+        assert done.status == 0, done.err
+        assert process.poll() is None
+    assert done.json["run"]["label"] == "live"
+    assert any("service.py" in word for word in done.json["run"]["command"])
+    assert {"burn", "Shop.grow"} <= {row["name"] for row in done.json["functions"]}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_recording_and_keeps_it(project: Project, number: signal.Signals) -> None:
+    """Ctrl-C is how a recording without `--duration` is meant to end."""
+    with service() as process:
+        attached = subprocess.Popen(
+            [sys.executable, "-m", "proftool", "attach", str(process.pid), "--label", "cut"],
+            cwd=project.root,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert attached.stderr is not None
+        assert "Ctrl-C ends it" in attached.stderr.readline()
+        time.sleep(2.5)
+        attached.send_signal(number)
+        _, err = attached.communicate(timeout=40)
+        assert attached.returncode == 0, err
+        assert process.poll() is None
+    assert project.proftool("show", "cut", "--json").json["run"]["label"] == "cut"
+
+
+def test_check_tells_what_can_and_what_cannot(project: Project) -> None:
+    """Every backend, each that cannot with cause and fix."""
+    with service() as process:
+        done = project.proftool("attach", process.pid, "--check")
+        told = project.proftool("attach", process.pid, "--check", "--json").json
+    assert done.status == 0
+    assert "py-spy" in done.out
+    rows = {row["backend"]: row for row in told["backends"]}
+    assert rows["py-spy"]["can"]
+    assert not rows["cprofile"]["can"]
+    assert rows["cprofile"]["fix"]
+    assert rows["memray"]["can"] == bool(shutil.which("gdb"))
+
+
+def test_match_finds_the_process(project: Project, tmp_path: Path) -> None:
+    """By a part of its command line that no other has."""
+    mark = str(tmp_path / "never-there")
+    with service(mark) as process:
+        assert f"process {process.pid}" in project.proftool("attach", "--match", mark, "--check").out
+    missing = project.proftool("attach", "--match", mark, "--check")
+    assert missing.status == 2
+    assert "fix:" in missing.err
+
+
+@pytest.mark.parametrize("verb", ["attach", "dump"])
+def test_a_process_that_is_gone_is_status_2(project: Project, verb: str) -> None:
+    """What, cause and fix, and nothing of py-spy's own words."""
+    with subprocess.Popen(["true"]) as process:
+        process.wait()
+    done = project.proftool(verb, process.pid)
+    assert done.status == 2
+    assert "cause:" in done.err
+    assert "fix:" in done.err
+    assert "panicked" not in done.err
+    assert not done.out
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--backend", "pyinstrument"),
+        ("--mode", "trace"),
+        ("--backend", "memray", "--rate", "99"),
+        ("--duration", "0"),
+        ("--duration", "soon"),
+    ],
+)
+def test_what_no_backend_honours_is_refused(project: Project, words: tuple[str, ...]) -> None:
+    """Before anything is touched."""
+    with service() as process:
+        done = project.proftool("attach", process.pid, *words)
+    assert done.status == 2
+    assert "fix:" in done.err
+
+
+def test_dump_shows_every_thread_with_its_lines(project: Project) -> None:
+    """Threads by name, calls by qualified name, and the text of the line."""
+    with service() as process:
+        done = project.proftool("dump", process.pid)
+        told = project.proftool("dump", process.pid, "--json").json
+    assert done.status == 0
+    assert "MainThread" in done.out
+    assert "side" in done.out
+    assert "serve()" in done.out
+    assert {thread["name"] for thread in told["threads"]} == {"MainThread", "side"}
+    assert all("service.py" in thread["frames"][-1]["file"] or thread["name"] == "side" for thread in told["threads"])
+
+
+def test_top_needs_a_terminal(project: Project) -> None:
+    """And says what does not."""
+    with service() as process:
+        done = project.proftool("top", process.pid)
+    assert done.status == 2
+    assert "proftool dump" in done.err
+
+
+def test_top_draws_the_functions_and_ends_on_ctrl_c(project: Project) -> None:
+    """In a terminal, with status 0, and the process lives on."""
+    with service() as process:
+        shell, terminal = pty.openpty()
+        top = subprocess.Popen(
+            [sys.executable, "-m", "proftool", "top", str(process.pid)],
+            cwd=project.root,
+            stdin=terminal,
+            stdout=terminal,
+            stderr=subprocess.PIPE,
+            env=os.environ | {"TERM": "xterm", "COLUMNS": "120", "LINES": "30"},
+        )
+        os.close(terminal)
+        drawn = b""
+        end = time.monotonic() + 40
+        while b"serve" not in drawn and time.monotonic() < end and top.poll() is None:
+            if select.select([shell], [], [], 0.2)[0]:
+                drawn += os.read(shell, 65536)
+        top.send_signal(signal.SIGINT)
+        while top.poll() is None and time.monotonic() < end:
+            if select.select([shell], [], [], 0.2)[0]:
+                try:
+                    drawn += os.read(shell, 65536)
+                except OSError:
+                    break
+        _, err = top.communicate(timeout=20)
+        os.close(shell)
+        assert b"burn" in drawn, (drawn, err)
+        assert top.returncode == 0, err
+        assert process.poll() is None
