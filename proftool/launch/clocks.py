@@ -2,8 +2,8 @@
 
 An external profiler tells where a thread is, not whether it runs. The kernel knows: /proc/PID/task/TID/schedstat counts the ns that
 a thread has run and those that it stood in line for a processor. A thread of proftool's own reads it at a modest rate and keeps
-(time, pid, tid, ns run, ns in line, whether it was ready to run), from which a reader tells working from waiting, also on a busy
-machine, and knows when a thread came and went. Linux only; elsewhere nothing is kept, and the reader falls back.
+(time, pid, tid, ns run, ns in line; pid 0 for the profiler's own threads, while which work the target stands still), from which a reader tells working from waiting, also on a busy machine, and knows when a thread
+came and went. Linux only; elsewhere nothing is kept, and the reader falls back.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ FILE = "clocks"
 class ThreadClocks:
     """Watches from `start` to `stop`; the rows go to a file in the recording's folder, one line each, in order of time."""
 
-    def __init__(self, pid: int, folder: Path, *, children: bool) -> None:
-        self._pid, self._children = pid, children
+    def __init__(self, pid: int, folder: Path, *, children: bool, profiler_pid: int | None = None) -> None:
+        self._pid, self._children, self._profiler_pid = pid, children, profiler_pid
         self._family = [pid]
         self._end = threading.Event()
         self._file = folder / FILE
@@ -64,7 +64,9 @@ class ThreadClocks:
                         self._family = family(self._pid)
                     looks += 1
                     for pid in self._family:
-                        out.writelines(_look(pid))
+                        out.writelines(_look(pid, pid))
+                    if self._profiler_pid is not None:
+                        out.writelines(_look(self._profiler_pid, 0))
                     if last:
                         return
                     self._end.wait(PERIOD_S)
@@ -72,26 +74,20 @@ class ThreadClocks:
             self._problem = problem
 
 
-def _look(pid: int) -> list[str]:
-    """A row a thread of one process; none where it is gone, or has ended and is not yet waited for (its counters stand still then)."""
+def _look(pid: int, written: int) -> list[str]:
+    """A row a thread of one process, under the PID to be `written`; none where it is gone."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            if file.read().rpartition(b")")[2].split()[0] in (b"Z", b"X"):
-                return []
         tids = os.listdir(f"/proc/{pid}/task")
-    except (OSError, IndexError):
+    except OSError:
         return []
     rows: list[str] = []
     for tid in tids:
         try:
             with open(f"/proc/{pid}/task/{tid}/schedstat", "rb") as file:
                 run_ns, queued_ns = (int(word) for word in file.read().split()[:2])
-            # The time in line is counted when it ends, so a thread that has stood there since the last look shows by its state only.
-            with open(f"/proc/{pid}/task/{tid}/stat", "rb") as file:
-                is_ready = file.read().rpartition(b")")[2].split()[0] == b"R"
-        except (OSError, ValueError, IndexError):
+        except (OSError, ValueError):
             continue  # it ended between the two reads
-        rows.append(f"{time.monotonic_ns()} {pid} {tid} {run_ns} {queued_ns} {int(is_ready)}\n")
+        rows.append(f"{time.monotonic_ns()} {written} {tid} {run_ns} {queued_ns}\n")
     return rows
 
 

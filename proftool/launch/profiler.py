@@ -70,6 +70,11 @@ class ExternalProfiler:
                 raise self._refusal()
             pause(0.005)
 
+    @property
+    def pid(self) -> int:
+        """Its PID."""
+        return self._process.pid
+
     def has_ended(self) -> bool:
         """Is it gone?"""
         return self._process.poll() is not None

@@ -75,7 +75,7 @@ def launch(
                 target.await_gate(guard)
                 profiler = ExternalProfiler(command, target.pid, folder, _before_exec(guard, ()))
                 profiler.await_ready(target.poll, lambda within_s: target.watch(guard, within_s))
-                watch = ThreadClocks(target.pid, folder, children=options.children)
+                watch = ThreadClocks(target.pid, folder, children=options.children, profiler_pid=profiler.pid)
                 watch.start()
             started_ns, begun = time.time_ns(), time.monotonic_ns()
             target.open_gate()

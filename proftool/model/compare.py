@@ -196,7 +196,7 @@ class _Comparison:
         fresh[1:] = (function[1:] != function[:-1]) | (lane[1:] != lane[:-1])
         visits = np.bincount(function[fresh], minlength=self.n)
         quantum = float(np.median(samples.weight)) * self.scale[at]
-        return np.maximum(visits, 1) * quantum**2 * over_dispersion(samples.time_ns[order][fresh], function[fresh])
+        return np.maximum(visits, 1) * quantum**2 * significance.over_dispersion(samples.time_ns[order][fresh], function[fresh])
 
     def _speed_cv(self) -> float:
         """How far the machine's speed changed around and between the runs, by the probes."""
@@ -379,24 +379,6 @@ class _Comparison:
 
 FLAGGED: frozenset[Verdict] = frozenset({Verdict.SLOWER, Verdict.FASTER, Verdict.MORE, Verdict.LESS, Verdict.NEW, Verdict.GONE})
 """Verdicts that claim a change."""
-
-
-def over_dispersion(times_ns: NDArray[np.int64], function: NDArray[np.int32], n_blocks: int = 24) -> float:
-    """
-    How much more the visits of functions vary between neighbouring blocks of time than independent ones would, 1 to 4.
-
-    Neighbours, because a program's phases are no noise; their median, because a change of phase is no noise either.
-    """
-    if len(times_ns) < 4 * n_blocks:
-        return 1.0
-    block = np.minimum((times_ns - times_ns.min()) * n_blocks // max(int(np.ptp(times_ns)), 1), n_blocks - 1)
-    ratios: list[float] = []
-    for which in np.flatnonzero(np.bincount(function) >= 2 * n_blocks):
-        counts = np.bincount(block[function == which], minlength=n_blocks)
-        steps = np.diff(counts) ** 2 / 2
-        # The median of a squared standard normal is 0.455.
-        ratios.append(float(np.median(steps)) / 0.455 / max(float(counts.mean()), 1e-9))
-    return float(np.clip(np.median(ratios), 1.0, 4.0)) if ratios else 1.0
 
 
 def _with_notes(comparability: Comparability, notes: tuple[str, ...]) -> Comparability:

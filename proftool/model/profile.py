@@ -96,7 +96,8 @@ CPU_TIME = Metric(name="cpu_time", unit=Unit.NANOSECONDS, kind=MetricKind.FLOW)
 WAITING_TIME = Metric(name="waiting_time", unit=Unit.NANOSECONDS, kind=MetricKind.FLOW)
 """The part of `wall_time` in which the thread waited; always <= wall_time of the same node."""
 PREEMPTED_TIME = Metric(name="preempted_time", unit=Unit.NANOSECONDS, kind=MetricKind.FLOW)
-"""The part of `wall_time` in which the thread could have run but stood in line for a processor; no part of `waiting_time`."""
+"""The part of `wall_time` in which the thread could have run but stood in line for a processor, or was stopped by the
+profiler; no part of `waiting_time`."""
 SAMPLES = Metric(name="samples", unit=Unit.COUNT, kind=MetricKind.FLOW)
 CALLS = Metric(name="calls", unit=Unit.COUNT, kind=MetricKind.FLOW)
 ALLOCATED_BYTES = Metric(name="allocated_bytes", unit=Unit.BYTES, kind=MetricKind.FLOW)

@@ -12,7 +12,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType, TracebackType
@@ -23,9 +23,10 @@ from proftool.contracts import Inside, Mode, ProcessRecord, Program, Recording, 
 from proftool.errors import BackendFailed, BackendUnavailable, UsageError
 from proftool.launch.interpreter import inspect
 from proftool.store import open_store
-from proftool.store.names import resolve
+from proftool.store.names import resolve, resolve_side
 
 if TYPE_CHECKING:
+    from proftool.model.diff import Diff
     from proftool.model.profile import Profile
     from proftool.store.runs import SqlRunStore
 
@@ -164,6 +165,34 @@ def load(name: str) -> Profile:
     """The profile of a run or file, by any of its names: `@latest`, a label, an id, a path."""
     store = open_store(settings.load())
     return resolve(name, store, Path.cwd()).load(store)
+
+
+def diff(
+    base: str | Profile | Sequence[Profile], new: str | Profile | Sequence[Profile], *, metric: str | None = None, force: bool = False
+) -> Diff:
+    """
+    What changed from one side to the other: each a profile, several of one program, or any name that `load` takes.
+
+    A label that several runs bear names them all.
+
+    Raises:
+        RunNotFound: a name that stands for nothing.
+        NotComparable: the sides measure different things, and `force` was not given.
+    """
+    from proftool.model.compare import diff as compared
+    from proftool.workflows.compare import compare
+
+    if isinstance(base, str) and isinstance(new, str):
+        return compare(base, new, open_store(settings.load()), Path.cwd(), metric=metric, force=force).diff
+    names = tuple(side if isinstance(side, str) else name for side, name in ((base, "base"), (new, "new")))
+    return compared(_profiles(base), _profiles(new), metric=metric, names=(names[0], names[1]), force=force)
+
+
+def _profiles(side: str | Profile | Sequence[Profile]) -> list[Profile]:
+    if isinstance(side, str):
+        store = open_store(settings.load())
+        return [found.load(store) for found in reversed(resolve_side(side, store, Path.cwd()))]
+    return list(side) if isinstance(side, Sequence) else [side]
 
 
 def _load(path: Path) -> ModuleType:

@@ -10,10 +10,11 @@ from model.sides import by_name, counted, flagged, sampled
 from text_profile import profile_from_text
 
 from proftool.errors import NotComparable
-from proftool.model.compare import diff, over_dispersion
+from proftool.model.compare import diff
 from proftool.model.diff import VERDICTS, Verdict
 from proftool.model.profile import PEAK_BYTES, SAMPLES
 from proftool.model.tree import metric_total
+from proftool.model.significance import over_dispersion
 
 
 def sides(seed: int, n: int, **planted: object) -> tuple[list, list]:

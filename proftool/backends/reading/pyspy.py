@@ -76,11 +76,12 @@ class _Clock:
     time_ns: list[int]
     run_ns: list[int]
     queued_ns: list[int]
-    is_ready: list[int]
+    stopped_ns: list[int]
+    """At most so long it stood still while py-spy read it: what py-spy ran, and waited to run, out of the time left."""
 
     def in_line_share(self, n: int) -> NDArray[np.float64]:
         """
-        Of the time that it wanted a processor, the part in which it had none, around each of `n` samples.
+        Of the time that it wanted a processor, the part in which it stood in line or was stopped, around each of `n` samples.
 
         py-spy draws the times between samples from an exponential distribution, so that the place of one in the middle is known to
         some √n/2 steps: the share is taken over √n steps around it.
@@ -89,25 +90,23 @@ class _Clock:
         step, half = (end - begin) / n, max(n**0.5, 1.0) / 2
         at = np.arange(n) + 0.5
         sides = [np.clip(begin + (at + way * half) * step, begin, end) for way in (-1, 1)]
-
-        def spent(column: list[int]) -> NDArray[np.float64]:
-            return np.interp(sides[1], self.time_ns, column) - np.interp(sides[0], self.time_ns, column)
-
-        queued = spent(self.queued_ns)
-        wanted = spent(self.run_ns) + queued
-        return np.divide(queued, wanted, out=np.zeros(n), where=wanted > 0)
+        ran, queued, stopped = (
+            np.interp(sides[1], self.time_ns, column) - np.interp(sides[0], self.time_ns, column)
+            for column in (self.run_ns, self.queued_ns, self.stopped_ns)
+        )
+        wanted = ran + queued + stopped
+        return np.divide(queued + stopped, wanted, out=np.zeros(n), where=wanted > 0)
 
     def shares(self, low_ns: int, high_ns: int) -> tuple[float, float] | None:
-        """The parts of a span in which it ran, and in which it ran or stood in line for a processor; None where it was not watched."""
+        """The parts of a span in which it ran, and in which it ran or could not; None where it was not watched."""
         left, right = max(bisect_right(self.time_ns, low_ns) - 1, 0), bisect_right(self.time_ns, high_ns)
         right = min(right, len(self.time_ns) - 1)
         if right <= left:
             return None
         span = self.time_ns[right] - self.time_ns[left]
         ran = self.run_ns[right] - self.run_ns[left]
-        looks = self.is_ready[left + 1 : right + 1]
-        busy = max((ran + self.queued_ns[right] - self.queued_ns[left]) / span, sum(looks) / len(looks))
-        return ran / span, busy
+        hindered = self.queued_ns[right] - self.queued_ns[left] + self.stopped_ns[right] - self.stopped_ns[left]
+        return ran / span, (ran + hindered) / span
 
 
 def read(recording: Recording) -> Profile:
@@ -315,19 +314,35 @@ def _clocks(folder: Path, duration_ns: int) -> dict[int, _Clock]:
         return found
     # A process that has ended stands in /proc until proftool has asked for its status: that is no time of the program's.
     rows[:, 0] = np.minimum(rows[:, 0], rows[:, 0].min() + duration_ns)
-    for tid in np.unique(rows[:, 2]):
+    profiler = rows[rows[:, 1] == 0]
+    for tid in np.unique(rows[rows[:, 1] != 0, 2]):
         own = rows[rows[:, 2] == tid]
         own = own[np.diff(own[:, 0], prepend=-1) > 0]
-        found[int(tid)] = _Clock(own[:, 0].tolist(), own[:, 3].tolist(), _as_it_passed(own).tolist(), own[:, 5].tolist())
+        queued = _as_it_passed(own)
+        found[int(tid)] = _Clock(own[:, 0].tolist(), own[:, 3].tolist(), queued.tolist(), _stopped(own, queued, profiler).tolist())
     return found
+
+
+def _stopped(own: NDArray[np.int64], queued: NDArray[np.int64], profiler: NDArray[np.int64]) -> NDArray[np.int64]:
+    """
+    At most how long py-spy kept a thread stopped so far, at each row of the thread's clock.
+
+    py-spy stops a thread to read its stack, for as long as that takes and as long as py-spy itself stands in line meanwhile.
+    """
+    worked = np.zeros(len(own))
+    for tid in np.unique(profiler[:, 2]):
+        rows = profiler[profiler[:, 2] == tid]
+        worked += np.interp(own[:, 0], rows[:, 0], rows[:, 3] + rows[:, 4])
+    left = np.diff(own[:, 0]) - np.diff(own[:, 3]) - np.diff(queued)
+    return np.concatenate([[0], np.cumsum(np.clip(np.diff(worked), 0, np.maximum(left, 0)))]).astype(np.int64)
 
 
 def _as_it_passed(rows: NDArray[np.int64]) -> NDArray[np.int64]:
     """
     Time in line so far at each row of a thread's clock.
 
-    The kernel adds a wait up when it ends, so a long one stands in one row and the rows before it seem to be spent asleep: what
-    does not fit between two rows goes to those before.
+    The kernel adds a wait up when it ends, so a long one stands in one row and the rows before it seem to be spent asleep: what does not fit
+    between two rows goes to those before.
     """
     room = np.diff(rows[:, 0]) - np.diff(rows[:, 3])
     queued = np.diff(rows[:, 4])
