@@ -2,8 +2,9 @@
 
 An external profiler tells where a thread is, not whether it runs. The kernel knows: /proc/PID/task/TID/schedstat counts the ns that
 a thread has run and those that it stood in line for a processor. A thread of proftool's own reads it at a modest rate and keeps
-(time, pid, tid, ns run, ns in line; pid 0 for the profiler's own threads, while which work the target stands still), from which a reader tells working from waiting, also on a busy machine, and knows when a thread
-came and went. Linux only; elsewhere nothing is kept, and the reader falls back.
+(time, pid, tid, ns run, ns in line; pid 0 for the profiler's own threads, while which work the target stands still), from which a
+reader tells working from waiting, also on a busy machine, and knows when a thread came and went. Linux only; elsewhere nothing is
+kept, and the reader falls back.
 """
 
 from __future__ import annotations

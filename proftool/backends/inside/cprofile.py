@@ -3,9 +3,9 @@
 
 The part is `marshal` of (format, threads); a thread is (native id, queued ns, [entry…]), where `queued ns` is how long the thread
 stood in line for a processor while it was profiled (Linux's schedstat; None where the system does not tell, or the thread has
-ended); an entry (key, calls, recursive calls, total ns, self ns, [callee…]) and a callee (key, calls, recursive calls, total ns, self ns), all times inclusive as in `_lsprof`. A key is
-(file, first line, qualified name, bare name) of a code object (no qualified name before Python 3.11), or ("", 0, text, text) of a
-builtin: more than pstats keeps, so methods of one name stay apart.
+ended); an entry (key, calls, recursive calls, total ns, self ns, [callee…]) and a callee (key, calls, recursive calls, total ns,
+self ns), all times inclusive as in `_lsprof`. A key is (file, first line, qualified name, bare name) of a code object (no qualified
+name before Python 3.11), or ("", 0, text, text) of a builtin: more than pstats keeps, so methods of one name stay apart.
 """
 
 import marshal

@@ -90,12 +90,13 @@ class _Clock:
         step, half = (end - begin) / n, max(n**0.5, 1.0) / 2
         at = np.arange(n) + 0.5
         sides = [np.clip(begin + (at + way * half) * step, begin, end) for way in (-1, 1)]
-        ran, queued, stopped = (
-            np.interp(sides[1], self.time_ns, column) - np.interp(sides[0], self.time_ns, column)
-            for column in (self.run_ns, self.queued_ns, self.stopped_ns)
-        )
-        wanted = ran + queued + stopped
-        return np.divide(queued + stopped, wanted, out=np.zeros(n), where=wanted > 0)
+
+        def spent(column: list[int]) -> NDArray[np.float64]:
+            return np.interp(sides[1], self.time_ns, column) - np.interp(sides[0], self.time_ns, column)
+
+        hindered = spent(self.queued_ns) + spent(self.stopped_ns)
+        wanted = spent(self.run_ns) + hindered
+        return np.divide(hindered, wanted, out=np.zeros(n), where=wanted > 0)
 
     def shares(self, low_ns: int, high_ns: int) -> tuple[float, float] | None:
         """The parts of a span in which it ran, and in which it ran or could not; None where it was not watched."""
@@ -341,8 +342,8 @@ def _as_it_passed(rows: NDArray[np.int64]) -> NDArray[np.int64]:
     """
     Time in line so far at each row of a thread's clock.
 
-    The kernel adds a wait up when it ends, so a long one stands in one row and the rows before it seem to be spent asleep: what does not fit
-    between two rows goes to those before.
+    The kernel adds a wait up when it ends, so a long one stands in one row and the rows before it seem to be spent asleep: what
+    does not fit between two rows goes to those before.
     """
     room = np.diff(rows[:, 0]) - np.diff(rows[:, 3])
     queued = np.diff(rows[:, 4])
