@@ -30,6 +30,8 @@ ANCHOR_CAP = 0.2
 """No function has more than this part of the vote on a run's common factor."""
 ANCHORS_MAX = 200
 """Only the largest functions vote: more of them cost time and know nothing."""
+MACHINE_MAX = 4.0
+"""A machine that is slower or faster by more than this factor between the sides is not believed: it is the program that changed."""
 MIN_CV = 0.003
 """Two runs are never taken to agree better than this."""
 N_BOOTSTRAP = 999
@@ -57,7 +59,9 @@ def common_factor(values: Floats, weights: Floats | None = None) -> Floats:
     """
     n, n_runs = values.shape
     mean = values.mean(axis=1)
-    used = np.flatnonzero(mean > 0)
+    # What one side lacks tells of the program and not of the machine.
+    everywhere = np.flatnonzero((values > 0).all(axis=1))
+    used = everywhere if len(everywhere) >= 2 else np.flatnonzero(mean > 0)
     result = np.ones((n, n_runs))
     if len(used) < 2:
         return result
@@ -116,7 +120,11 @@ def refined_factor(values: Floats, n_base: int, factor: Floats, weights: Floats 
     refined = (parts.sum(axis=0)[None] - parts) / np.maximum(others, 1e-300)[:, None]
     # Where little is left to measure by, the median of all others is the better witness.
     thin = others < 0.2 * mean.sum()
-    return np.where(thin[:, None] | (refined <= 0), factor, refined)
+    result = np.where(thin[:, None] | (refined <= 0), factor, refined)
+    level = np.log(result)
+    drift = level[:, n_base:].mean(axis=1) - level[:, :n_base].mean(axis=1)
+    # Where one function was nearly the whole program and is cured, it is what the others are measured by: that is no machine.
+    return np.where((np.abs(drift) > np.log(MACHINE_MAX))[:, None], 1.0, result)
 
 
 def n_anchors(values: Floats) -> int:

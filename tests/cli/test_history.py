@@ -87,7 +87,7 @@ def test_label_rm_and_prune_change_what_is_listed(project: Project) -> None:
         (["--by", "function"], ["leaf", "app.py"]),
         (["--by", "line"], ["app.py:4"]),
         (["--by", "module"], ["app"]),
-        (["--by", "thread"], ["helper", "MainThread"]),
+        (["--by", "thread"], ["MainThread"]),
         (["--by", "callers", "--function", "leaf"], ["callers of leaf", "trunk.<locals>.<listcomp>"]),
         (["--by", "callees", "--function", "trunk"], ["callees of trunk", "trunk.<locals>.<listcomp>"]),
         (["--function", "leaf"], ["leaf"]),
