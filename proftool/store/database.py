@@ -2,6 +2,10 @@
 
 A write transaction begins with `BEGIN IMMEDIATE`: one writer at a time, waiting up to `BUSY_S`, and what it read stays true
 until it commits. Readers are never kept waiting (WAL). A database that does not exist is empty, and reading does not create it.
+
+Adding and finding runs go through sqlite3 alone (`plain`): importing SQLAlchemy takes longer than a short program does, and every
+`run` and `list` would pay for it. What makes, upgrades, prunes and repairs the table goes through SQLAlchemy Core
+(docs/decisions/0004-adding-a-run-without-sqlalchemy.md).
 """
 
 from __future__ import annotations
@@ -10,15 +14,16 @@ import os
 import sqlite3
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
-
-from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import NullPool
+from contextlib import closing, contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from proftool.errors import StoreBusy, StoreError
-from proftool.store import migrate
+from proftool.store import revisions
 from proftool.store.place import Place
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
 
 BUSY_S = 15.0
 
@@ -30,7 +35,30 @@ class Database:
         self._place = place
         self._busy_s = busy_s
         self._current = False
-        self._engine = _engine(place, busy_s)
+
+    @cached_property
+    def _engine(self) -> Engine:
+        return _engine(self._place, self._busy_s)
+
+    @contextmanager
+    def plain(self, *, write: bool = False) -> Generator[sqlite3.Connection | None, None, None]:
+        """As `reading`, or as `writing` (never None then), on the driver's own connection."""
+        if not write and not self._place.database.exists():
+            yield None
+            return
+        with self._explained():
+            self._make_current(create=write)
+            with closing(_connect(self._place, self._busy_s)) as connection:
+                if not write:
+                    yield connection
+                    return
+                connection.execute("BEGIN IMMEDIATE")
+                try:
+                    yield connection
+                except BaseException:
+                    connection.rollback()
+                    raise
+                connection.commit()
 
     @contextmanager
     def reading(self) -> Generator[Connection | None, None, None]:
@@ -39,8 +67,7 @@ class Database:
             yield None
             return
         with self._explained():
-            if not self._current:
-                self._bring_up()
+            self._make_current(create=False)
             with self._engine.connect() as connection:
                 yield connection
 
@@ -48,9 +75,7 @@ class Database:
     def writing(self) -> Generator[Connection, None, None]:
         """One write transaction; committed at the end of the block, rolled back by an exception."""
         with self._explained():
-            if not self._current:
-                self._create()
-                self._bring_up()
+            self._make_current(create=True)
             with self._engine.connect().execution_options(begin="BEGIN IMMEDIATE") as connection, connection.begin():
                 yield connection
 
@@ -59,10 +84,16 @@ class Database:
         # SQLite gives its -wal and -shm files the mode of the database, so the first open decides for all of them.
         os.close(os.open(self._place.database, os.O_RDWR | os.O_CREAT, 0o600))
 
-    def _bring_up(self) -> None:
-        with self._engine.connect() as connection:
-            current = migrate.is_current(migrate.version(connection))
+    def _make_current(self, *, create: bool) -> None:
+        if self._current:
+            return
+        if create:
+            self._create()
+        with closing(_connect(self._place, self._busy_s)) as connection:
+            current = revisions.is_current(revisions.version(lambda question: [row[0] for row in connection.execute(question)]))
         if not current:
+            from proftool.store import migrate
+
             self._use_wal()
             with self._engine.connect().execution_options(begin="BEGIN IMMEDIATE") as connection, connection.begin():
                 migrate.bring_up(connection)
@@ -88,14 +119,18 @@ class Database:
     def _explained(self) -> Generator[None, None, None]:
         try:
             yield
-        except DBAPIError as error:
-            if isinstance(error.orig, sqlite3.Error):
-                raise explain(error.orig, self._place) from error
-            raise
+        except sqlite3.Error as error:
+            raise explain(error, self._place) from error
         except OSError as error:
             from proftool.store.place import unwritable
 
             raise unwritable(self._place.folder, error) from error
+        except Exception as error:
+            # SQLAlchemy keeps the driver's error in `orig`.
+            cause = getattr(error, "orig", None)
+            if isinstance(cause, sqlite3.Error):
+                raise explain(cause, self._place) from error
+            raise
 
 
 def explain(error: sqlite3.Error, place: Place) -> StoreError:
@@ -130,13 +165,30 @@ def _is_full(place: Place) -> bool:
         return False
 
 
+def _connect(place: Place, busy_s: float) -> sqlite3.Connection:
+    connection = sqlite3.connect(place.database, timeout=busy_s)
+    try:
+        _set_up(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _set_up(connection: sqlite3.Connection) -> None:
+    connection.isolation_level = None  # transactions are begun here, not by the driver's guess
+    connection.execute("PRAGMA synchronous=FULL")  # an announced run outlives a power cut
+
+
 def _engine(place: Place, busy_s: float) -> Engine:
+    from sqlalchemy import create_engine, event
+    from sqlalchemy.pool import NullPool
+
     # A connection for each question: safe across threads and forks, and the last one to close folds the WAL into the file.
     engine = create_engine(place.url, poolclass=NullPool, connect_args={"timeout": busy_s})
 
     def connected(connection: sqlite3.Connection, _record: object) -> None:
-        connection.isolation_level = None  # transactions are begun below, not by the driver's guess
-        connection.execute("PRAGMA synchronous=FULL")  # an announced run outlives a power cut
+        _set_up(connection)
 
     def begins(connection: Connection) -> None:
         connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))

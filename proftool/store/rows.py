@@ -70,7 +70,7 @@ def run_of(row: Mapping[str, object]) -> Run:
         duration_s=None if duration is None else duration / NS_PER_S,
         commit=cast(str | None, row["git_commit"]),
         branch=cast(str | None, row["git_branch"]),
-        dirty=cast(bool | None, row["git_dirty"]),
+        dirty=None if row["git_dirty"] is None else bool(row["git_dirty"]),
         python=cast(str | None, row["python"]),
         host=cast(str | None, row["host"]),
         quality=_quality(row["quality"]),

@@ -21,7 +21,9 @@ from proftool.store.place import Place
 from proftool.store.recordings import Recordings
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Select
+    import sqlite3
+
+    from sqlalchemy import Connection
 
     from proftool.model.profile import Profile
     from proftool.store.database import Database
@@ -90,18 +92,16 @@ class SqlRunStore:
 
     def insert(self, profile: Profile, data: bytes, label: str | None) -> Run:
         """Blob, then row, of a profile that is redacted; `data` is its content."""
-        from sqlalchemy import func, insert, select
-
         from proftool.store.rows import row_of, run_of
-        from proftool.store.schema import runs
 
         self.place.make()
         blob = self.blobs.put(data)
         try:
-            with self.database.writing() as connection:
+            with self.database.plain(write=True) as connection:
+                assert connection is not None
                 if not self.blobs.has(blob):
                     self.blobs.put(data)
-                newest = connection.execute(select(func.max(runs.c.added_ns))).scalar() or 0
+                newest: int = connection.execute("SELECT max(added_ns) FROM runs").fetchone()[0] or 0
                 row = row_of(
                     profile,
                     id=_new_id(connection),
@@ -111,7 +111,7 @@ class SqlRunStore:
                     # A clock that was set back does not reorder `@latest`.
                     added_ns=max(time.time_ns(), newest + 1),
                 )
-                connection.execute(insert(runs).values(row))
+                connection.execute(f"INSERT INTO runs ({', '.join(row)}) VALUES ({', '.join(f':{name}' for name in row)})", row)
         except BaseException as error:
             self._forget(blob, error)
             raise
@@ -129,10 +129,12 @@ class SqlRunStore:
         """Newest first."""
         from proftool.store.rows import run_of
 
-        with self.database.reading() as connection:
+        with self.database.plain() as connection:
             if connection is None:
                 return ()
-            return tuple(run_of(dict(row)) for row in connection.execute(_select(query)).mappings())
+            found = connection.execute(*_question(query))
+            names = [column[0] for column in found.description]
+            return tuple(run_of(dict(zip(names, row, strict=True))) for row in found)
 
     def load(self, run: Run) -> Profile:
         """The run's profile; StoreError where its blob is gone, CorruptProfile where it is damaged."""
@@ -183,12 +185,8 @@ class SqlRunStore:
 
     def size_bytes(self) -> int:
         """Bytes of all profiles."""
-        from sqlalchemy import func, select
-
-        from proftool.store.schema import runs
-
-        with self.database.reading() as connection:
-            return 0 if connection is None else int(connection.execute(select(func.sum(runs.c.size_bytes))).scalar() or 0)
+        with self.database.plain() as connection:
+            return 0 if connection is None else int(connection.execute("SELECT sum(size_bytes) FROM runs").fetchone()[0] or 0)
 
     def sweep(self, grace_ns: int = SWEEP_GRACE_NS) -> int:
         """Remove blobs that no run has and that nobody touched for the grace time; how many."""
@@ -263,37 +261,38 @@ def check_label(label: str) -> None:
         raise UsageError(f"`{label[:40]}` cannot be a label", cause=problem, fix="write a short text, for example `--label before`")
 
 
-def _new_id(connection: Connection) -> str:
-    from sqlalchemy import select
-
-    from proftool.store.schema import runs
-
+def _new_id(connection: sqlite3.Connection) -> str:
     while True:
         # Random, not ordered by time: the first two or three characters then tell runs apart, where a time would repeat.
         id = "".join(secrets.choice(ID_ALPHABET) for _ in range(ID_LENGTH))
-        if connection.execute(select(runs.c.id).where(runs.c.id == id)).scalar() is None:
+        if connection.execute("SELECT id FROM runs WHERE id = ?", (id,)).fetchone() is None:
             return id
 
 
-def _select(query: RunQuery) -> Select[tuple[object, ...]]:
-    from sqlalchemy import select
+def _question(query: RunQuery) -> tuple[str, list[str | int]]:
+    """The question as SQL, and its values."""
+    where: list[str] = []
+    values: list[str | int] = []
 
-    from proftool.store.schema import runs
+    def only(condition: str, *wanted: str | int) -> None:
+        where.append(condition)
+        values.extend(wanted)
 
-    chosen = select(runs).order_by(runs.c.added_ns.desc())
     if query.ids is not None:
-        chosen = chosen.where(runs.c.id.in_(query.ids))
+        only(f"id IN ({', '.join('?' * len(query.ids))})", *query.ids)
     if query.id_prefix is not None:
-        chosen = chosen.where(runs.c.id >= query.id_prefix, runs.c.id < query.id_prefix + "\U0010ffff")
+        only("id >= ? AND id < ?", query.id_prefix, query.id_prefix + "\U0010ffff")
     if query.label is not None:
-        chosen = chosen.where(runs.c.label == query.label)
+        only("label = ?", query.label)
     if query.commit_prefix is not None:
-        chosen = chosen.where(runs.c.git_commit >= query.commit_prefix, runs.c.git_commit < query.commit_prefix + "\U0010ffff")
+        only("git_commit >= ? AND git_commit < ?", query.commit_prefix, query.commit_prefix + "\U0010ffff")
     if query.before_ns is not None:
-        chosen = chosen.where(runs.c.added_ns < query.before_ns)
+        only("added_ns < ?", query.before_ns)
+    text = "SELECT * FROM runs" + (f" WHERE {' AND '.join(where)}" if where else "") + " ORDER BY added_ns DESC"
     if query.limit is not None or query.offset:
-        chosen = chosen.limit(query.limit).offset(query.offset)
-    return chosen
+        text += " LIMIT ? OFFSET ?"
+        values += [-1 if query.limit is None else query.limit, query.offset]
+    return text, values
 
 
 def _chunks(items: Sequence[T], size: int = 500) -> Iterator[Sequence[T]]:

@@ -40,7 +40,6 @@ _NEEDED_AFTER = (
     "proftool.store.database",
     "proftool.store.redact",
     "proftool.store.rows",
-    "proftool.store.schema",
 )
 """Modules that reading, storing and showing will import; loaded while the target runs."""
 

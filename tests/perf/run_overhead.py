@@ -1,10 +1,15 @@
 """`proftool run --backend X` against bare X and bare Python on the same program, interleaved in one run; ratios, nothing asserted.
 
-Run: `python tests/perf/run_overhead.py [ROUNDS]`.
+Pairs of bare X and proftool, in turn the one and the other first, so that a slow moment of the machine meets both; the ratio is the
+median of the pairs' ratios. CPU seconds of both (children counted) stand beside, which another program's load hardly touches.
+
+Run: `python tests/perf/run_overhead.py [PAIRS [short|long]]`; PAIRS is 5 unless told, and takes about five minutes on an idle machine.
 """
 
 from __future__ import annotations
 
+import os
+import resource
 import shutil
 import statistics
 import subprocess
@@ -29,43 +34,56 @@ BARE = {
 }
 
 
-def seconds(command: list[str], folder: Path) -> float | None:
-    """Wall seconds of a command; None where it fails."""
-    begin = time.perf_counter()
+LENGTHS = {"short": 30, "long": 1500}
+
+
+def seconds(command: list[str], folder: Path) -> tuple[float, float] | None:
+    """Wall and CPU seconds of a command; None where it fails."""
+    before, begin = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    # Bytecode is cached, as it is where a package was installed.
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     try:
-        done = subprocess.run(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        done = subprocess.run(command, cwd=folder, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     except FileNotFoundError:
         return None
-    return time.perf_counter() - begin if done.returncode == 0 else None
+    wall, after = time.perf_counter() - begin, resource.getrusage(resource.RUSAGE_CHILDREN)
+    return (wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) if done.returncode == 0 else None
+
+
+def compare(length: str, backend: str, pairs: int, folder: Path) -> str:
+    """One row of the table."""
+    script = f"{length}.py"
+    bare = [*BARE[backend], script]
+    ours = [PYTHON, "-m", "proftool", "run", "--quiet", "--backend", backend, script]
+    found: list[tuple[tuple[float, float], tuple[float, float]]] = []
+    seconds(ours, folder)  # makes the store and the bytecode
+    for turn in range(pairs):
+        took = {key: seconds({"bare": bare, "ours": ours}[key], folder) for key in (("bare", "ours") if turn % 2 else ("ours", "bare"))}
+        if took["bare"] is None or took["ours"] is None:
+            return f"| {length} | {backend} | {'bare' if took['bare'] is None else 'proftool'} did not run | | | | |"
+        found.append((took["bare"], took["ours"]))
+    middle = statistics.median
+    walls, cpus = [(b[0], o[0]) for b, o in found], [(b[1], o[1]) for b, o in found]
+    return (
+        f"| {length} | {backend} | {middle(b for b, _ in walls):.2f} | {middle(o for _, o in walls):.2f}"
+        f" | {middle(o / b for b, o in walls):.3f} | {middle(o - b for b, o in walls):+.2f} | {middle(o - b for b, o in cpus):+.2f} |"
+    )
 
 
 def main() -> None:
-    """Short program: the fixed cost; long program: the ratio."""
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
+    """A row for every length and backend."""
+    pairs = int(sys.argv[1]) if len(sys.argv) > 1 else 5
+    lengths = sys.argv[2:] or list(LENGTHS)
+    print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores, {pairs} pairs")
+    print("| program | backend | bare, s | proftool, s | ratio | more, s | more CPU, s |\n|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "pyproject.toml").write_text("")
-        for length, repeats in (("short", 30), ("long", 1500)):
-            (folder / f"{length}.py").write_text(PROGRAM.format(rounds=repeats))
-        for length in ("short", "long"):
-            script = f"{length}.py"
-            commands = {"python": [PYTHON, script]}
-            for backend, bare in BARE.items():
-                commands[backend] = [*bare, script]
-                commands[f"proftool {backend}"] = [PYTHON, "-m", "proftool", "run", "--quiet", "--backend", backend, script]
-            took: dict[str, list[float]] = {key: [] for key in commands}
-            for _ in range(rounds):
-                for key, command in commands.items():
-                    if (value := seconds(command, folder)) is not None:
-                        took[key].append(value)
-            middle = {key: statistics.median(values) for key, values in took.items() if values}
-            print(f"{length}: python {middle['python']:.3f} s, median of {rounds}")
+        for length in lengths:
+            (folder / f"{length}.py").write_text(PROGRAM.format(rounds=LENGTHS[length]))
             for backend in BARE:
-                ours, bare = middle.get(f"proftool {backend}"), middle.get(backend)
-                if ours is None or bare is None:
-                    print(f"  {backend:<13} {'did not run' if ours is None else 'has no bare run'}")
-                else:
-                    print(f"  {backend:<13} bare {bare:.3f} s, proftool {ours:.3f} s: ratio {ours / bare:.3f}, {ours - bare:+.3f} s")
+                print(compare(length, backend, pairs, folder), flush=True)
+    print(f"load {os.getloadavg()[0]:.1f} at the end")
 
 
 if __name__ == "__main__":

@@ -14,8 +14,9 @@ import pytest
 from store.stores import profile, store_in
 
 from proftool.contracts import RunQuery
-from proftool.store import migrate
+from proftool.store import migrate, revisions, schema
 from proftool.store.place import NAME
+from proftool.store.rows import row_of
 
 TESTS = Path(__file__).parents[1]
 
@@ -49,7 +50,7 @@ def test_migrations_and_tables_give_the_same_schema(tmp_path: Path) -> None:
 def test_revisions_are_those_of_the_folder() -> None:
     """A revision that is not named in REVISIONS would lock its own store out."""
     files = sorted(path.name for path in (migrate.SCRIPTS / "versions").glob("*.py"))
-    assert [name.split("_")[0] for name in files] == list(migrate.REVISIONS)
+    assert [name.split("_")[0] for name in files] == list(revisions.REVISIONS)
 
 
 def test_older_store_is_brought_up_with_its_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,7 +63,7 @@ def test_older_store_is_brought_up_with_its_runs(tmp_path: Path, monkeypatch: py
         "def upgrade():\n    op.add_column('runs', sa.Column('next', sa.Text))\n    op.execute(\"UPDATE runs SET next = 'yes'\")\n"
     )
     monkeypatch.setattr(migrate, "SCRIPTS", scripts)
-    monkeypatch.setattr(migrate, "REVISIONS", ("0001", "0002"))
+    monkeypatch.setattr(revisions, "REVISIONS", ("0001", "0002"))
     assert store_in(tmp_path).find(RunQuery()) == (run,)
     with closing(sqlite3.connect(tmp_path / NAME / "runs.db")) as connection:
         assert connection.execute("SELECT next FROM runs").fetchall() == [("yes",)]
@@ -82,7 +83,7 @@ def test_failed_migration_changes_nothing(tmp_path: Path, monkeypatch: pytest.Mo
     before = _schema(tmp_path / NAME / "runs.db")
     with monkeypatch.context() as patch:
         patch.setattr(migrate, "SCRIPTS", scripts)
-        patch.setattr(migrate, "REVISIONS", ("0001", "0002"))
+        patch.setattr(revisions, "REVISIONS", ("0001", "0002"))
         with pytest.raises(RuntimeError, match="half way"):
             store_in(tmp_path).find(RunQuery())
     assert _schema(tmp_path / NAME / "runs.db") == before
@@ -112,3 +113,23 @@ def test_listing_imports_neither_numpy_nor_a_profiler(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_sqlalchemy_is_not_imported_to_add_or_find(tmp_path: Path) -> None:
+    """It takes longer than a short program runs; only making, upgrading, changing and pruning a store need it."""
+    store_in(tmp_path).add(profile(1))
+    script = (
+        "import sys; from pathlib import Path; from store.stores import store_in, profile; from proftool.contracts import RunQuery\n"
+        f"store = store_in(Path({str(tmp_path)!r})); store.add(profile(2)); assert len(store.find(RunQuery(limit=5))) == 2\n"
+        "assert store.size_bytes()\nprint([name for name in sys.modules if name.startswith('sqlalchemy')])"
+    )
+    env = os.environ | {"PYTHONPATH": str(TESTS)}
+    done = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_row_is_what_the_schema_says(tmp_path: Path) -> None:
+    """Adding names its columns by the row; every column of the one schema, and no other, is there."""
+    run = store_in(tmp_path).add(profile(1))
+    row = row_of(profile(1), id=run.id, label=None, blob=run.blob, size_bytes=1, added_ns=1)
+    assert list(row) == [column.name for column in schema.runs.columns]
