@@ -36,7 +36,7 @@ from proftool.contracts import (
 from proftool.errors import BackendFailed
 from proftool.formats.identity import Identifier
 from proftool.formats.waiting import is_waiting
-from proftool.launch import clocks
+from proftool.launch import clocks, parts
 from proftool.model.builder import ProfileBuilder
 from proftool.model.profile import CPU_TIME, SAMPLES, UNKNOWN, WAITING_TIME, WALL_TIME, Category, Identified, Kind, Profile, Status
 from proftool.units import NS_PER_S
@@ -171,6 +171,7 @@ class PySpy:
             samples=reader.n_samples,
             features=features,
             unseen=unseen,
+            notes=_not_sampled(recording, reader.pids) if recording.options.children else (),
         )
         one = replace(meta.passes[0], missed=missed, complete=True)
         return reader.builder.build(replace(meta, passes=(one,)))
@@ -180,6 +181,8 @@ class PySpy:
         told = f"{why}; py-spy said: {said[-1].strip()}" if said else why
         if recording.exit_status == 137:
             told = f"the target was killed (SIGKILL), and {why}"
+        elif parts.is_full(recording.folder):
+            told = f"the disk of {recording.folder.parent} is full, and {why}"
         return BackendFailed(
             "py-spy recorded nothing", cause=told, fix="record for longer, at a higher `--rate`, or with `--backend pyinstrument`"
         )
@@ -195,6 +198,7 @@ class _Reader:
         self.processes = {process.pid: process for process in recording.processes}
         self.first_pid = recording.processes[0].pid if recording.processes else _pid_of(recording)
         self.n_samples = self.most_samples = 0
+        self.pids: set[int] = set()
         self._rows: dict[int, int] = {}
         labels = {at for at, frame in enumerate(self.frames) if not frame.file and _LABEL.fullmatch(frame.name)}
         self._hidden = {at for at, frame in enumerate(self.frames) if _is_bootstrap(frame)}
@@ -232,6 +236,7 @@ class _Reader:
         if not stacks:
             return
         self.n_samples += len(stacks)
+        self.pids.add(pid)
         self.most_samples = max(self.most_samples, len(stacks))
         clock = self.watched.get(tid)
         begin_ns = clock.time_ns[0] if clock else 0
@@ -293,6 +298,15 @@ def _named(text: str, first_pid: int) -> tuple[int, int, str]:
     if not found:
         return first_pid, UNKNOWN, text
     return int(found[1] or first_pid), int(found[2], 0), found[3]
+
+
+def _not_sampled(recording: Recording, seen: set[int]) -> list[str]:
+    """py-spy looks for new processes every now and then, and takes a moment to read each: a short one may be over before."""
+    missed = [process for process in recording.processes if process.pid not in seen]
+    return [
+        f"process {process.pid}{f' ({process.name})' if process.name else ''} was not sampled: it ended before py-spy had found it"
+        for process in missed
+    ]
 
 
 def _runs(stacks: Sequence[Sequence[int]]) -> list[tuple[int, int]]:
