@@ -96,14 +96,15 @@ def _loss(folder: Path, pid: int, name: str, first_pid: int, status: int | None,
         number = status - 128
         known = {int(member): member.name for member in signal.Signals}
         return f"the recording of {who} was lost: {known.get(number, f'signal {number}')} ended it before it could be saved"
-    if not ended and _is_full(folder):
+    if not ended and is_full(folder):
         return f"the recording of {who} was lost: the disk of {folder.parent} is full"
     if not ended:
         return f"the recording of {who} was lost: it was killed or crashed before it could be saved"
     return f"the recording of {who} was lost: its file is missing"
 
 
-def _is_full(folder: Path) -> bool:
+def is_full(folder: Path) -> bool:
+    """Has the disk of that folder no room left?"""
     try:
         return shutil.disk_usage(folder).free < _FULL_BYTES
     except OSError:

@@ -247,7 +247,7 @@ class SqlRunStore:
 
 
 def check_label(label: str) -> None:
-    """UsageError for a label that would name something else, or could not be shown; one that looks like an option is reached by its run's id."""
+    """UsageError for a label that names something else or cannot be shown; one like an option is reached by its run's id."""
     problem = None
     if not label.strip() or label != label.strip():
         problem = "it is empty, or begins or ends with a space"

@@ -5,6 +5,7 @@ Each test is a real run of a program of tests/targets beside a plain one. Backen
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -37,6 +38,7 @@ def backends() -> list[str]:
 
 
 BACKENDS = backends()
+FULL = pytest.mark.full
 
 
 @pytest.fixture(params=BACKENDS)
@@ -68,10 +70,21 @@ def same(trial: Trial, backend: str, *words: str, stdin: bytes | None = None, **
             file.seek(0)
             ends.append(trial.run(name, *words, stdin=subprocess.DEVNULL if stdin is None else file.fileno(), **asked))
     plain, recorded = ends
-    assert (recorded.status, recorded.out, recorded.err) == (plain.status, plain.out, plain.err)
+    assert (recorded.status, told(recorded, backend), recorded.err) == (plain.status, told(plain, backend), plain.err)
     assert recorded.told["exit_status"] == plain.status
     assert not list(trial.tmp.iterdir())
     return recorded
+
+
+def told(end: Ended, backend: str) -> bytes | dict[str, Any]:
+    """A target's stdout; of `place` through memray, all but what memray cannot hide.
+
+    It writes while the program runs, so one descriptor more is open, and has to start before the interpreter's start-up is over, so
+    proftool's empty `sitecustomize` is still among the modules.
+    """
+    if backend != "memray" or not end.out.startswith(b'{"'):
+        return end.out
+    return {key: value for key, value in json.loads(end.out).items() if key not in ("descriptors", "sitecustomize")}
 
 
 def admitted(end: Ended, noun: str) -> bool:
@@ -105,8 +118,8 @@ def test_sigkill_of_the_target_is_told(trial: Trial, backend: str) -> None:
     ("send", "number", "before", "status"),
     [
         (os.kill, signal.SIGTERM, "", 143),
-        (os.kill, signal.SIGTERM, "signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))", 7),
-        (os.kill, signal.SIGHUP, "", 129),
+        pytest.param(os.kill, signal.SIGTERM, "signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))", 7, marks=FULL),
+        pytest.param(os.kill, signal.SIGHUP, "", 129, marks=FULL),
         (os.killpg, signal.SIGINT, "", 130),
         (os.kill, signal.SIGINT, "", 130),
     ],
@@ -125,6 +138,7 @@ def test_a_signal_to_proftool_is_the_targets(trial: Trial, backend: str, send: A
     assert not list(trial.tmp.iterdir())
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("send", [os.kill, os.killpg], ids=["alone", "group"])
 def test_sigint_arrives_once(trial: Trial, backend: str, send: Any) -> None:
     """A target that counts its interrupts counts one, whether proftool alone or the whole group was sent it."""
@@ -155,6 +169,7 @@ def test_streams_are_byte_identical(trial: Trial, backend: str) -> None:
     same(trial, backend, "subject.py", "streams", stdin=os.urandom(200_000))
 
 
+@pytest.mark.full
 def test_latin_1_output_stays(trial: Trial, backend: str) -> None:
     """A target that does not speak UTF-8 writes what it writes in a plain run."""
     trial.environment = {"PYTHONIOENCODING": "latin-1", "LC_ALL": "C"}
@@ -168,6 +183,7 @@ def test_a_target_may_close_its_stdout(trial: Trial, backend: str) -> None:
     assert end.names()
 
 
+@pytest.mark.full
 def test_a_daemon_does_not_hold_proftool_up(trial: Trial, backend: str) -> None:
     """proftool ends with its direct child, though a grandchild lives on with the same streams, and says what it has not waited for."""
     started = trial.start(backend, "subject.py", "daemon")
@@ -182,12 +198,12 @@ def test_a_daemon_does_not_hold_proftool_up(trial: Trial, backend: str) -> None:
     [
         {"words": ["späce dir ☃/pläce ☃.py", "place"]},
         {"words": [], "module": "pack"},
-        {"words": ["place"], "module": "subject"},
-        {"words": [], "code": "import subject; subject.place()"},
-        {"words": ["subject.py", "place"], "interpreter": ["-O", "-X", "dev"]},
+        pytest.param({"words": ["place"], "module": "subject"}, marks=FULL),
+        pytest.param({"words": [], "code": "import subject; subject.place()"}, marks=FULL),
+        pytest.param({"words": ["subject.py", "place"], "interpreter": ["-O", "-X", "dev"]}, marks=FULL),
         {"words": ["subject.py", "place"], "interpreter": ["-I", "-O"]},
-        {"words": ["-m", "pack"], "interpreter": ["-S"]},
-        {"words": ["-c", "import subject; subject.place()"], "interpreter": ["-E"]},
+        pytest.param({"words": ["-m", "pack"], "interpreter": ["-S"]}, marks=FULL),
+        pytest.param({"words": ["-c", "import subject; subject.place()"], "interpreter": ["-E"]}, marks=FULL),
     ],
     ids=["odd path", "-m package", "-m module", "-c", "-O -X dev", "-I -O", "-S", "-E"],
 )
@@ -202,12 +218,14 @@ def test_the_target_is_where_it_is_in_a_plain_run(trial: Trial, backend: str, as
     assert b'"argv"' in end.out
 
 
+@pytest.mark.full
 def test_without_home(trial: Trial, backend: str) -> None:
     """A bare environment (a service, a container) is enough."""
     trial.environment = {"HOME": "<unset>", "USER": "<unset>"}
     assert same(trial, backend, "subject.py", "names").names()
 
 
+@pytest.mark.full
 def test_a_working_folder_that_cannot_be_written(trial: Trial, backend: str) -> None:
     """Nothing is written beside the script."""
     before = {path.name for path in trial.work.iterdir()}
@@ -248,12 +266,15 @@ def test_threads_are_lanes_by_name(trial: Trial, backend: str) -> None:
     assert named or admitted(end, "thread"), (lanes, end.words())
 
 
+@pytest.mark.full
 def test_200_threads(trial: Trial, backend: str) -> None:
     """Many threads neither break the target nor the recording."""
     assert same(trial, backend, "subject.py", "threads", "200").names()
 
 
-@pytest.mark.parametrize("kind", ["spawn", "fork", "forkserver", "executor", "subprocess", "os_fork"])
+@pytest.mark.parametrize(
+    "kind", ["spawn", "fork", *(pytest.param(kind, marks=FULL) for kind in ("forkserver", "executor", "subprocess", "os_fork"))]
+)
 def test_children_are_lanes_of_the_same_profile(trial: Trial, backend: str, kind: str) -> None:
     """Workers of every kind are seen, whole, with the right answer from the target; what is not seen is told."""
     end = same(trial, backend, "subject.py", "children", kind)
@@ -270,12 +291,14 @@ def test_no_children_records_the_first_process_alone(trial: Trial, backend: str)
     assert "subprocess_work" not in end.names()
 
 
+@pytest.mark.full
 def test_exec_keeps_what_came_before(trial: Trial, backend: str) -> None:
     """A process that replaces itself by another program was recorded until then, or the gap is told."""
     end = same(trial, backend, "subject.py", "execs")
     assert seen(backend) in end.names() or "execs" in end.names() or admitted(end, "process"), end.words()
 
 
+@pytest.mark.full
 def test_same_names_stay_apart(trial: Trial, backend: str) -> None:
     """Two methods of one name and a nested function have their qualified names."""
     end = same(trial, backend, "subject.py", "names")
@@ -286,6 +309,7 @@ def test_same_names_stay_apart(trial: Trial, backend: str) -> None:
 # --- other interpreters ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.full
 def test_a_virtual_environment_without_proftool(trial: Trial, backend: str, tmp_path: Path) -> None:
     """The target's Python knows nothing of proftool and is shown nothing of its packages."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "venv")], check=True)
@@ -302,7 +326,7 @@ def test_a_users_own_sitecustomize_runs(trial: Trial, backend: str) -> None:
     (trial.work / "own" / "sitecustomize.py").write_text("import os\nMINE = 7\nos.write(2, b'custom %d\\n' % os.getpid())\n")
     trial.environment = {"PYTHONPATH": str(trial.work / "own")}
     plain, end = (trial.run(name, "subject.py", "place") for name in (None, backend))
-    assert (end.status, end.out) == (0, plain.out)
+    assert (end.status, told(end, backend)) == (0, told(plain, backend))
     assert b'"sitecustomize": 7' in end.out
     pids = [line for line in end.err.splitlines() if line.startswith("custom")]
     assert len(set(pids)) == len(pids) >= 2  # once in each process

@@ -96,7 +96,7 @@ def daemon():
     if not os.fork():
         os.setsid()
         if not os.fork():
-            time.sleep(2)
+            time.sleep(8)
         os._exit(0)
     os.wait()
     busy(0.1)

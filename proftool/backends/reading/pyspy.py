@@ -19,7 +19,7 @@ from proftool.contracts import Clock, Process, Recording
 from proftool.errors import BackendFailed
 from proftool.formats.identity import Identifier
 from proftool.formats.waiting import is_waiting, line_waits
-from proftool.launch import clocks
+from proftool.launch import clocks, parts
 from proftool.model.builder import ProfileBuilder
 from proftool.model.profile import (
     CPU_TIME,
@@ -96,7 +96,9 @@ class _Clock:
 
         hindered = spent(self.queued_ns) + spent(self.stopped_ns)
         wanted = spent(self.run_ns) + hindered
-        return np.divide(hindered, wanted, out=np.zeros(n), where=wanted > 0)
+        share = np.zeros(n)
+        np.divide(hindered, wanted, out=share, where=wanted > 0)
+        return share
 
     def shares(self, low_ns: int, high_ns: int) -> tuple[float, float] | None:
         """The parts of a span in which it ran, and in which it ran or could not; None where it was not watched."""
@@ -141,6 +143,7 @@ def read(recording: Recording) -> Profile:
         samples=reader.n_samples,
         features=features,
         unseen=unseen,
+        notes=_not_sampled(recording, reader.pids) if recording.options.children else (),
     )
     one = replace(meta.passes[0], missed=missed, complete=True)
     return reader.builder.build(replace(meta, passes=(one,)))
@@ -151,6 +154,8 @@ def _nothing(recording: Recording, why: str) -> BackendFailed:
     told = f"{why}; py-spy said: {said[-1].strip()}" if said else why
     if recording.exit_status == 137:
         told = f"the target was killed (SIGKILL), and {why}"
+    elif parts.is_full(recording.folder):
+        told = f"the disk of {recording.folder.parent} is full, and {why}"
     return BackendFailed(
         "py-spy recorded nothing", cause=told, fix="record for longer, at a higher `--rate`, or with `--backend pyinstrument`"
     )
@@ -168,6 +173,7 @@ class _Reader:
         self.processes = {process.pid: process for process in recording.processes}
         self.first_pid = recording.processes[0].pid if recording.processes else _pid_of(recording)
         self.n_samples = self.most_samples = 0
+        self.pids: set[int] = set()
         self._rows: dict[int, int] = {}
         self._waiting: dict[int, bool] = {}
         labels = {at for at, frame in enumerate(self.frames) if not frame.file and _LABEL.fullmatch(frame.name)}
@@ -206,6 +212,7 @@ class _Reader:
         if not stacks:
             return
         self.n_samples += len(stacks)
+        self.pids.add(pid)
         self.most_samples = max(self.most_samples, len(stacks))
         clock = self.watched.get(tid)
         begin_ns = clock.time_ns[0] if clock else 0
@@ -286,6 +293,15 @@ def _named(text: str, first_pid: int) -> tuple[int, int, str]:
     if not found:
         return first_pid, UNKNOWN, text
     return int(found[1] or first_pid), int(found[2], 0), found[3]
+
+
+def _not_sampled(recording: Recording, seen: set[int]) -> list[str]:
+    """py-spy looks for new processes every now and then, and takes a moment to read each: a short one may be over before."""
+    missed = [process for process in recording.processes if process.pid not in seen]
+    return [
+        f"process {process.pid}{f' ({process.name})' if process.name else ''} was not sampled: it ended before py-spy had found it"
+        for process in missed
+    ]
 
 
 def _runs(stacks: Sequence[Sequence[int]]) -> list[tuple[int, int]]:
