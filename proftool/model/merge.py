@@ -86,7 +86,7 @@ def lenses(profiles: Sequence[Profile]) -> Profile:
     """
     The passes of one run (sample, trace, memory) as one profile: a union tree with all their metrics side by side.
 
-    A metric whose name is taken gets the prefix `<mode>.` (`trace.wall_time`; `waiting_time` and `preempted_time` go with their `wall_time`).
+    A metric whose name is taken gets the prefix `<mode>.` (`trace.wall_time`; `waiting_time` and `preempted_time` go with theirs).
     Functions are one where their rows are equal, else where their keys are, and never two of one pass. Lanes stay apart and
     every pass keeps its totals and its own time axis, since the passes ran one after another.
     """

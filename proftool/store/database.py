@@ -89,8 +89,8 @@ class Database:
             return
         if create:
             self._create()
-        with closing(_connect(self._place, self._busy_s)) as connection:
-            current = revisions.is_current(revisions.version(lambda question: [row[0] for row in connection.execute(question)]))
+        with closing(_connect(self._place, self._busy_s)) as plain:
+            current = revisions.is_current(revisions.version(lambda question: [row[0] for row in plain.execute(question)]))
         if not current:
             from proftool.store import migrate
 

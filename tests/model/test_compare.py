@@ -13,8 +13,8 @@ from proftool.errors import NotComparable
 from proftool.model.compare import diff
 from proftool.model.diff import VERDICTS, Verdict
 from proftool.model.profile import PEAK_BYTES, SAMPLES
-from proftool.model.tree import metric_total
 from proftool.model.significance import over_dispersion
+from proftool.model.tree import metric_total
 
 
 def sides(seed: int, n: int, **planted: object) -> tuple[list, list]:

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import linecache
 import re
-from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from proftool.backends import circumstances
 from proftool.backends.pyspy import DEFAULT_RATE_HZ, NAME, PART, package_version
+from proftool.backends.reading.thread_clocks import ThreadClock, read_clocks
 from proftool.contracts import Clock, Process, Recording
 from proftool.errors import BackendFailed
 from proftool.formats.identity import Identifier
 from proftool.formats.waiting import is_waiting, line_waits
-from proftool.launch import clocks, parts
+from proftool.launch import parts
 from proftool.model.builder import ProfileBuilder
 from proftool.model.profile import (
     CPU_TIME,
@@ -69,49 +66,6 @@ class _File(msgspec.Struct):
     profiles: list[_Thread]
 
 
-@dataclass(frozen=True, slots=True)
-class _Clock:
-    """One thread's time so far on a processor, and wanting one, at each `time_ns` of the monotonic clock."""
-
-    time_ns: list[int]
-    run_ns: list[int]
-    queued_ns: list[int]
-    stopped_ns: list[int]
-    """At most so long it stood still while py-spy read it: what py-spy ran, and waited to run, out of the time left."""
-
-    def in_line_share(self, n: int) -> NDArray[np.float64]:
-        """
-        Of the time that it wanted a processor, the part in which it stood in line or was stopped, around each of `n` samples.
-
-        py-spy draws the times between samples from an exponential distribution, so that the place of one in the middle is known to
-        some √n/2 steps: the share is taken over √n steps around it.
-        """
-        begin, end = self.time_ns[0], self.time_ns[-1]
-        step, half = (end - begin) / n, max(n**0.5, 1.0) / 2
-        at = np.arange(n) + 0.5
-        sides = [np.clip(begin + (at + way * half) * step, begin, end) for way in (-1, 1)]
-
-        def spent(column: list[int]) -> NDArray[np.float64]:
-            return np.interp(sides[1], self.time_ns, column) - np.interp(sides[0], self.time_ns, column)
-
-        hindered = spent(self.queued_ns) + spent(self.stopped_ns)
-        wanted = spent(self.run_ns) + hindered
-        share = np.zeros(n)
-        np.divide(hindered, wanted, out=share, where=wanted > 0)
-        return share
-
-    def shares(self, low_ns: int, high_ns: int) -> tuple[float, float] | None:
-        """The parts of a span in which it ran, and in which it ran or could not; None where it was not watched."""
-        left, right = max(bisect_right(self.time_ns, low_ns) - 1, 0), bisect_right(self.time_ns, high_ns)
-        right = min(right, len(self.time_ns) - 1)
-        if right <= left:
-            return None
-        span = self.time_ns[right] - self.time_ns[left]
-        ran = self.run_ns[right] - self.run_ns[left]
-        hindered = self.queued_ns[right] - self.queued_ns[left] + self.stopped_ns[right] - self.stopped_ns[left]
-        return ran / span, (ran + hindered) / span
-
-
 def read(recording: Recording) -> Profile:
     """A lane for every thread; times from the threads' clocks."""
     part = recording.folder / PART
@@ -122,7 +76,7 @@ def read(recording: Recording) -> Profile:
     except (msgspec.MsgspecError, OSError) as problem:
         raise _nothing(recording, f"its file cannot be read: {problem}") from problem
     who = circumstances.identifier(recording)
-    reader = _Reader(recording, who, told, _clocks(recording.folder, recording.duration_ns))
+    reader = _Reader(recording, who, told, read_clocks(recording.folder, recording.duration_ns))
     if not reader.n_samples:
         raise _nothing(recording, "the program ended before the first sample")
     asked_hz = recording.options.rate_hz or DEFAULT_RATE_HZ
@@ -162,7 +116,7 @@ def _nothing(recording: Recording, why: str) -> BackendFailed:
 
 
 class _Reader:
-    def __init__(self, recording: Recording, who: Identifier, told: _File, watched: Mapping[int, _Clock]) -> None:
+    def __init__(self, recording: Recording, who: Identifier, told: _File, watched: Mapping[int, ThreadClock]) -> None:
         mode = str(recording.options.mode)
         metrics = [replace(metric, mode=mode) for metric in (WALL_TIME, WAITING_TIME, CPU_TIME, SAMPLES)]
         if watched:
@@ -318,57 +272,6 @@ def _runs(stacks: Sequence[Sequence[int]]) -> list[tuple[int, int]]:
 def _is_bootstrap(frame: _Frame) -> bool:
     file = frame.file or ""
     return file.endswith(("/launch/_child.py", "/launch/_blind.py")) or (file.endswith("/sitecustomize.py") and "/hook/" in file)
-
-
-def _clocks(folder: Path, duration_ns: int) -> dict[int, _Clock]:
-    """The watched threads by native id."""
-    try:
-        rows = np.loadtxt(folder / clocks.FILE, dtype=np.int64, ndmin=2)
-    except (OSError, ValueError):
-        return {}
-    found: dict[int, _Clock] = {}
-    if not rows.size:
-        return found
-    # A process that has ended stands in /proc until proftool has asked for its status: that is no time of the program's.
-    rows[:, 0] = np.minimum(rows[:, 0], rows[:, 0].min() + duration_ns)
-    profiler = rows[rows[:, 1] == 0]
-    for tid in np.unique(rows[rows[:, 1] != 0, 2]):
-        own = rows[rows[:, 2] == tid]
-        own = own[np.diff(own[:, 0], prepend=-1) > 0]
-        queued = _as_it_passed(own)
-        found[int(tid)] = _Clock(own[:, 0].tolist(), own[:, 3].tolist(), queued.tolist(), _stopped(own, queued, profiler).tolist())
-    return found
-
-
-def _stopped(own: NDArray[np.int64], queued: NDArray[np.int64], profiler: NDArray[np.int64]) -> NDArray[np.int64]:
-    """
-    At most how long py-spy kept a thread stopped so far, at each row of the thread's clock.
-
-    py-spy stops a thread to read its stack, for as long as that takes and as long as py-spy itself stands in line meanwhile.
-    """
-    worked = np.zeros(len(own))
-    for tid in np.unique(profiler[:, 2]):
-        rows = profiler[profiler[:, 2] == tid]
-        worked += np.interp(own[:, 0], rows[:, 0], rows[:, 3] + rows[:, 4])
-    left = np.diff(own[:, 0]) - np.diff(own[:, 3]) - np.diff(queued)
-    return np.concatenate([[0], np.cumsum(np.clip(np.diff(worked), 0, np.maximum(left, 0)))]).astype(np.int64)
-
-
-def _as_it_passed(rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """
-    Time in line so far at each row of a thread's clock.
-
-    The kernel adds a wait up when it ends, so a long one stands in one row and the rows before it seem to be spent asleep: what
-    does not fit between two rows goes to those before.
-    """
-    room = np.diff(rows[:, 0]) - np.diff(rows[:, 3])
-    queued = np.diff(rows[:, 4])
-    over = 0
-    for at in range(len(queued) - 1, -1, -1):
-        wanted = int(queued[at]) + over
-        queued[at] = min(wanted, max(int(room[at]), 0))
-        over = wanted - int(queued[at])
-    return np.concatenate([rows[:1, 4], rows[0, 4] + np.cumsum(queued)])
 
 
 def _pid_of(recording: Recording) -> int:

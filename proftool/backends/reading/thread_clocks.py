@@ -1,0 +1,110 @@
+"""What each watched thread ran, stood in line and stood still, as the launcher's clocks kept it (launch/clocks.py).
+
+Times are of the monotonic clock, all columns are ns so far. Rule: what ran, stood in line and stood still never exceeds the time
+that passed.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proftool.launch import clocks
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadClock:
+    """One thread's time so far on a processor, and wanting one, at each `time_ns` of the monotonic clock."""
+
+    time_ns: list[int]
+    run_ns: list[int]
+    queued_ns: list[int]
+    stopped_ns: list[int]
+    """At most so long it stood still while py-spy read it: what py-spy ran, and waited to run, out of the time left."""
+
+    def in_line_share(self, n: int) -> NDArray[np.float64]:
+        """
+        Of the time that it wanted a processor, the part in which it stood in line or was stopped, around each of `n` samples.
+
+        py-spy draws the times between samples from an exponential distribution, so that the place of one in the middle is known to
+        some √n/2 steps: the share is taken over √n steps around it.
+        """
+        begin, end = self.time_ns[0], self.time_ns[-1]
+        step, half = (end - begin) / n, max(n**0.5, 1.0) / 2
+        at = np.arange(n) + 0.5
+        sides = [np.clip(begin + (at + way * half) * step, begin, end) for way in (-1, 1)]
+
+        def spent(column: list[int]) -> NDArray[np.float64]:
+            return np.interp(sides[1], self.time_ns, column) - np.interp(sides[0], self.time_ns, column)
+
+        hindered = spent(self.queued_ns) + spent(self.stopped_ns)
+        wanted = spent(self.run_ns) + hindered
+        share = np.zeros(n)
+        np.divide(hindered, wanted, out=share, where=wanted > 0)
+        return share
+
+    def shares(self, low_ns: int, high_ns: int) -> tuple[float, float] | None:
+        """The parts of a span in which it ran, and in which it ran or could not; None where it was not watched."""
+        left, right = max(bisect_right(self.time_ns, low_ns) - 1, 0), bisect_right(self.time_ns, high_ns)
+        right = min(right, len(self.time_ns) - 1)
+        if right <= left:
+            return None
+        span = self.time_ns[right] - self.time_ns[left]
+        ran = self.run_ns[right] - self.run_ns[left]
+        hindered = self.queued_ns[right] - self.queued_ns[left] + self.stopped_ns[right] - self.stopped_ns[left]
+        return ran / span, (ran + hindered) / span
+
+
+def read_clocks(folder: Path, duration_ns: int) -> dict[int, ThreadClock]:
+    """The watched threads by native id."""
+    try:
+        rows = np.loadtxt(folder / clocks.FILE, dtype=np.int64, ndmin=2)
+    except (OSError, ValueError):
+        return {}
+    found: dict[int, ThreadClock] = {}
+    if not rows.size:
+        return found
+    # A process that has ended stands in /proc until proftool has asked for its status: that is no time of the program's.
+    rows[:, 0] = np.minimum(rows[:, 0], rows[:, 0].min() + duration_ns)
+    profiler = rows[rows[:, 1] == 0]
+    for tid in np.unique(rows[rows[:, 1] != 0, 2]):
+        own = rows[rows[:, 2] == tid]
+        own = own[np.diff(own[:, 0], prepend=-1) > 0]
+        queued = _as_it_passed(own)
+        found[int(tid)] = ThreadClock(own[:, 0].tolist(), own[:, 3].tolist(), queued.tolist(), _stopped(own, queued, profiler).tolist())
+    return found
+
+
+def _stopped(own: NDArray[np.int64], queued: NDArray[np.int64], profiler: NDArray[np.int64]) -> NDArray[np.int64]:
+    """
+    At most how long py-spy kept a thread stopped so far, at each row of the thread's clock.
+
+    py-spy stops a thread to read its stack, for as long as that takes and as long as py-spy itself stands in line meanwhile.
+    """
+    worked = np.zeros(len(own))
+    for tid in np.unique(profiler[:, 2]):
+        rows = profiler[profiler[:, 2] == tid]
+        worked += np.interp(own[:, 0], rows[:, 0], rows[:, 3] + rows[:, 4])
+    left = np.diff(own[:, 0]) - np.diff(own[:, 3]) - np.diff(queued)
+    return np.concatenate([[0], np.cumsum(np.clip(np.diff(worked), 0, np.maximum(left, 0)))]).astype(np.int64)
+
+
+def _as_it_passed(rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """
+    Time in line so far at each row of a thread's clock.
+
+    The kernel adds a wait up when it ends, so a long one stands in one row and the rows before it seem to be spent asleep: what
+    does not fit between two rows goes to those before.
+    """
+    room = np.diff(rows[:, 0]) - np.diff(rows[:, 3])
+    queued = np.diff(rows[:, 4])
+    over = 0
+    for at in range(len(queued) - 1, -1, -1):
+        wanted = int(queued[at]) + over
+        queued[at] = min(wanted, max(int(room[at]), 0))
+        over = wanted - int(queued[at])
+    return np.concatenate([rows[:1, 4], rows[0, 4] + np.cumsum(queued)])
