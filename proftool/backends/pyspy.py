@@ -90,6 +90,12 @@ class PySpy:
         return pyspy.read(recording)
 
 
+def dump_argv(process: Process, *, native: bool, children: bool) -> list[str]:
+    """The command line that prints every thread's stack as JSON."""
+    argv = [executable() or NAME, "dump", "--json", "--full-filenames", "--pid", str(process.pid)]
+    return argv + ["--native"] * native + ["--subprocesses"] * children
+
+
 def executable() -> str | None:
     """The program that was installed with proftool, else one on PATH."""
     beside = Path(sys.executable).with_name("py-spy")

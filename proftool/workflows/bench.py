@@ -19,12 +19,14 @@ from typing import Literal
 import msgspec
 import numpy as np
 
+from proftool import registry
 from proftool.bench import checkouts
 from proftool.bench.pairs import Compared, NullControl, Plan, Series, compare
 from proftool.bench.processes import WORKER, Side, Value, discover, measure, measure_command
 from proftool.bench.report import Cause, Measured
 from proftool.bench.statistics import Verdict
-from proftool.errors import BackendFailed, UsageError
+from proftool.contracts import Mode
+from proftool.errors import BackendFailed, BackendUnavailable, UsageError
 from proftool.formats import native
 from proftool.launch.interpreter import inspect
 from proftool.model.compare import diff as compare_profiles
@@ -211,6 +213,17 @@ def _causes(answer: Compared, work: _Work, both: dict[str, Side]) -> tuple[Cause
     return tuple(causes)
 
 
+def _inside_sampler() -> str:
+    """The backend that samples stacks from inside the target."""
+    for name in registry.names("backend"):
+        able = registry.backend(name).capabilities
+        if able.in_process and able.stacks and Mode.SAMPLE in able.modes:
+            return name
+    raise BackendUnavailable(
+        "no backend samples from inside the target", cause="none is registered", fix="`proftool doctor` lists the backends"
+    )
+
+
 def _recorded(work: _Work, side: Side, *, seed: int) -> Profile:
     """The work once under the in-process sampler, whose millisecond finds small functions; proftool runs as a command of its own, so that
     the side's folder and environment are its."""
@@ -218,7 +231,7 @@ def _recorded(work: _Work, side: Side, *, seed: int) -> Profile:
         file = Path(folder) / "run.proftool"
         read, write = os.pipe()
         env = side.environment(seed) | {"PROFTOOL_BENCH_FD": str(write), "PROFTOOL_STORE": f"sqlite:///{folder}/runs.db"}
-        argv = [sys.executable, "-m", "proftool", "run", "--backend", "pyinstrument", "--quiet", "-o", str(file), "--", *work.argv]
+        argv = [sys.executable, "-m", "proftool", "run", "--backend", _inside_sampler(), "--quiet", "-o", str(file), "--", *work.argv]
         try:
             done = subprocess.run(
                 argv, cwd=side.root, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, pass_fds=(write,)

@@ -88,8 +88,7 @@ def dump(pid: int, *, native: bool = False, children: bool = False) -> Dump:
 
 
 def _ask(process: Process, *, native: bool, children: bool) -> list[_Thread]:
-    argv = [pyspy.executable() or "py-spy", "dump", "--json", "--full-filenames", "--pid", str(process.pid)]
-    argv += ["--native"] * native + ["--subprocesses"] * children
+    argv = pyspy.dump_argv(process, native=native, children=children)
     try:
         done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=_LIMIT_S)
     except subprocess.TimeoutExpired:

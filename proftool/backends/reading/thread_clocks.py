@@ -39,7 +39,9 @@ class ThreadClock:
         sides = [np.clip(begin + (at + way * half) * step, begin, end) for way in (-1, 1)]
 
         def spent(column: list[int]) -> NDArray[np.float64]:
-            return np.interp(sides[1], self.time_ns, column) - np.interp(sides[0], self.time_ns, column)
+            after: NDArray[np.float64] = np.interp(sides[1], self.time_ns, column)
+            before: NDArray[np.float64] = np.interp(sides[0], self.time_ns, column)
+            return after - before
 
         hindered = spent(self.queued_ns) + spent(self.stopped_ns)
         wanted = spent(self.run_ns) + hindered
