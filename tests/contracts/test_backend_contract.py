@@ -208,7 +208,7 @@ def test_a_daemon_does_not_hold_proftool_up(trial: Trial, backend: str) -> None:
     ids=["odd path", "-m package", "-m module", "-c", "-O -X dev", "-I -O", "-S", "-E"],
 )
 def test_the_target_is_where_it_is_in_a_plain_run(trial: Trial, backend: str, asked: dict[str, Any]) -> None:
-    """argv, sys.path, __main__, __file__, flags, umask, signal handlers and mask, descriptors, workers: equal to the last byte."""
+    """argv, sys.path, __main__, __file__, flags, umask, signals, descriptors, workers: equal, but for what memray cannot hide."""
     odd = trial.work / "späce dir ☃"
     odd.mkdir()
     (odd / "pläce ☃.py").write_bytes((trial.work / "subject.py").read_bytes())
