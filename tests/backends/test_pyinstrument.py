@@ -94,3 +94,13 @@ def test_native_frames_are_refused(tmp_path: Path) -> None:
     """Never ignored."""
     with pytest.raises(BackendUnavailable):
         record(tmp_path, "", native=True)
+
+
+def test_time_in_line_beyond_a_sample_is_that_of_the_next() -> None:
+    """What was told while the sampler worked is not lost, and no sample holds more than it has room for."""
+    import numpy as np
+
+    from proftool.backends.pyinstrument import _fitted  # pyright: ignore[reportPrivateUsage]
+
+    assert _fitted(np.array([0, 50, 0, 5]), np.array([1, 2, 45, 9])).tolist() == [0, 2, 45, 8]
+    assert _fitted(np.array([1, 2]), np.array([1, 2])).tolist() == [1, 2]

@@ -189,8 +189,9 @@ class _Reader:
         known = node != ROOT
         wall, cpu = thread.wall_ns, thread.cpu_ns
         # A thread that stands in line for a processor is not waiting for anything of its own.
-        queued = thread.queued_ns if thread.queued_ns is not None else np.zeros(len(wall), np.int64)
-        own = wall - np.clip(queued, 0, wall)
+        room = wall - np.minimum(cpu, wall)
+        queued = _fitted(thread.queued_ns, room) if thread.queued_ns is not None else np.zeros(len(wall), np.int64)
+        own = wall - queued
         waits = (blocking & (cpu * 2 < own)) | ((own > _LONG_NS) & (cpu * 50 < own))
         ones = np.ones(len(node), np.int64)
         columns: tuple[Int64Array, ...] = (wall, ones)
@@ -198,7 +199,7 @@ class _Reader:
             used = np.minimum(cpu, wall)
             columns = (wall, np.where(waits, wall, 0), ones, used)
             if self.queued:
-                columns += (np.where(waits, 0, np.clip(queued, 0, wall - used)),)
+                columns += (np.where(waits, 0, queued),)
         unique, where = np.unique(node[known], return_inverse=True)
         for metric, values in enumerate(columns):
             sums = np.zeros(len(unique), np.int64)
@@ -256,6 +257,23 @@ class _Reader:
             qualname = f"{holder}.{name}" if found.identified is Identified.BARE else None
         function = circumstances.function(self.builder, self.who, file=file, name=name, qualname=qualname, first_line=int(first), line=line)
         return self.builder.frame(function, line)
+
+
+def _fitted(queued: Int64Array, room: Int64Array) -> Int64Array:
+    """
+    Time in line at each sample, no more than the sample has room for; the rest goes to those after it.
+
+    A thread that loses its processor while the sampler works is told so at once, but the time is that of the next sample.
+    """
+    if (queued <= room).all():
+        return queued
+    found: list[int] = []
+    over = 0
+    for wanted, space in zip(queued.tolist(), room.tolist(), strict=True):
+        now = min(wanted + over, space)
+        over += wanted - now
+        found.append(now)
+    return np.array(found, np.int64)
 
 
 def _blocks(text: str) -> bool:

@@ -39,8 +39,8 @@ class ThreadClock:
         sides = [np.clip(begin + (at + way * half) * step, begin, end) for way in (-1, 1)]
 
         def spent(column: list[int]) -> NDArray[np.float64]:
-            after: NDArray[np.float64] = np.interp(sides[1], self.time_ns, column)
-            before: NDArray[np.float64] = np.interp(sides[0], self.time_ns, column)
+            after = np.asarray(np.interp(sides[1], self.time_ns, column), np.float64)
+            before = np.asarray(np.interp(sides[0], self.time_ns, column), np.float64)
             return after - before
 
         hindered = spent(self.queued_ns) + spent(self.stopped_ns)
