@@ -187,8 +187,6 @@ def _after_start_up(action):
     def hook(frame, event, arg):
         if event == "return" and frame.f_back is None:
             sys.setprofile(None)
-            if getattr(sys.modules.get("sitecustomize"), "__proftool__", False):
-                del sys.modules["sitecustomize"]  # the user has none
             action()
 
     sys.setprofile(hook)

@@ -57,7 +57,10 @@ try:
     chain()
 finally:
     begin()
+if getattr(sys.modules.get("sitecustomize"), "__proftool__", False):
+    raise ImportError("No module named 'sitecustomize'", name="sitecustomize")
 """
+"""Its last lines are what Python itself says to a program that has no `sitecustomize`; `site` takes it as that and drops this module."""
 
 
 def write(folder: Path, inside: Inside | None, *, children: bool, pythonpath: str | None, tracer_pid: int | None = None) -> Path:
