@@ -76,7 +76,7 @@ def main(folder: Path, rounds: int, seed: int) -> None:
                 work(kind, folder, file)
             finally:
                 os._exit(70)  # only reached where the work itself failed
-        time.sleep(chance.uniform(0.001, 0.09))
+        time.sleep(chance.uniform(0.001, 0.25))
         os.kill(pid, signal.SIGKILL)
         _, status = os.waitpid(pid, 0)
         os.close(file)
