@@ -50,7 +50,7 @@ def attach(process: Process, command: Command, options: RecordOptions, folder: P
             names, notes, part, complete = told.thread_names, told.notes, told.part, told.complete
         else:
             profiler = ExternalProfiler(command, process.pid, folder, _before_exec(os.getpid()))
-            watch = clocks.ThreadClocks(process.pid, folder, children=options.children)
+            watch = clocks.ThreadClocks(process.pid, folder, children=options.children, profiler_pid=profiler.pid)
             try:
                 profiler.await_ready(family.has_ended, time.sleep)
                 watch.start()
