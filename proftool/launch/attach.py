@@ -61,7 +61,7 @@ def attach(process: Process, command: Command, options: RecordOptions, folder: P
                 profiler.kill()
                 raise
             finally:
-                watch.stop()
+                notes += watch.stop()
             profiler.interrupt()
             chatter = profiler.end()
         cpu_ns = family.cpu_ns()

@@ -15,8 +15,6 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from proftool.errors import StoreError
-
 PERIOD_S = 0.02
 """Between two looks. Four threads cost 0.2 ms a look: 1 % of one core."""
 _FAMILY_EVERY = 5
@@ -40,17 +38,15 @@ class ThreadClocks:
         if os.path.exists(f"/proc/{self._pid}/task"):
             self._thread.start()
 
-    def stop(self) -> None:
-        """Take a last look and close the file."""
+    def stop(self) -> tuple[str, ...]:
+        """Take a last look and close the file; what kept it from being kept, as notes of the recording."""
         self._end.set()
         if self._thread.is_alive():
             self._thread.join()
-        if self._problem is not None:
-            raise StoreError(
-                "the threads' clocks could not be kept",
-                cause=self._problem.strerror or str(self._problem),
-                fix="free space where the store lies",
-            ) from self._problem
+        if self._problem is None:
+            return ()
+        why = self._problem.strerror or str(self._problem)
+        return (f"the threads' clocks could not be kept ({why.lower()}): waiting is told by the innermost function alone",)
 
     def _watch(self) -> None:
         if hasattr(os, "setpriority"):

@@ -94,7 +94,7 @@ def launch(
             raise
         finally:
             if watch is not None:
-                watch.stop()
+                notes += watch.stop()
         duration_ns = target.ended_ns - begun
         chatter = profiler.end() if profiler is not None else ""
         interrupted = guard is not None and guard.interrupted

@@ -100,7 +100,7 @@ def test_time_in_line_beyond_a_sample_is_that_of_the_next() -> None:
     """What was told while the sampler worked is not lost, and no sample holds more than it has room for."""
     import numpy as np
 
-    from proftool.backends.pyinstrument import _fitted  # pyright: ignore[reportPrivateUsage]
+    from proftool.backends.reading.pyinstrument import _fitted  # pyright: ignore[reportPrivateUsage]
 
     assert _fitted(np.array([0, 50, 0, 5]), np.array([1, 2, 45, 9])).tolist() == [0, 2, 45, 8]
     assert _fitted(np.array([1, 2]), np.array([1, 2])).tolist() == [1, 2]
