@@ -29,7 +29,7 @@ PYTHON = sys.executable
 BARE = {
     "pyinstrument": [PYTHON, "-m", "pyinstrument", "-o", "bare.txt"],
     "cprofile": [PYTHON, "-m", "cProfile", "-o", "bare.prof"],
-    "py-spy": [shutil.which("py-spy") or "py-spy", "record", "-f", "raw", "-o", "bare.raw", "--", PYTHON],
+    "py-spy": [shutil.which("py-spy", path=str(Path(PYTHON).parent)) or "py-spy", "record", "-f", "raw", "-o", "bare.raw", "--", PYTHON],
     "memray": [PYTHON, "-m", "memray", "run", "-f", "-q", "-o", "bare.bin"],
 }
 
