@@ -27,8 +27,6 @@ from proftool.viewer import assets
 
 MAX_NODES = 1_200_000
 """More are folded: a bound for the reader's memory; the file's own bound is `ReportOptions.max_bytes`."""
-MAX_ROWS = 400_000
-"""Bound of samples, and of intervals, before they are thinned."""
 NO_COLUMNS: Mapping[str, NDArray[np.integer]] = {}
 _FIRST = ("functions", "frames", "nodes", "lanes", "cells")
 
