@@ -280,6 +280,47 @@ class WritableFormat(Format, Protocol):
         ...
 
 
+# --- insights -------------------------------------------------------------------------------------------------------------
+
+
+class Confidence(StrEnum):
+    """How sure an insight is that its advice pays."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Insight:
+    """What a rule found in a profile, and what to do about it."""
+
+    id: str
+    """The rule's name, an anchor of `docs/pages/reference/insights.md`."""
+    function: str
+    """Qualified name of the function to change: the project's own where one is on the stack."""
+    file: str | None
+    line: int | None
+    confidence: Confidence
+    share: float
+    """Part of the run's working time (or of its bytes) that it is about, 0..1."""
+    evidence: str
+    """What was measured, in one sentence."""
+    advice: str
+    link: str
+
+
+class Rule(Protocol):
+    """One cause of slowness or waste, known well enough to be named from a profile alone."""
+
+    @property
+    def id(self) -> str: ...
+
+    def look(self, profile: Profile) -> Sequence[Insight]:
+        """What is found, largest share first; nothing where the profile lacks what the rule needs."""
+        ...
+
+
 # --- reports --------------------------------------------------------------------------------------------------------------
 
 
@@ -293,6 +334,7 @@ class ReportOptions:
     limit: int = 12
     max_bytes: int = 10_000_000
     """Bound of an HTML page; more is folded into `(n others)`."""
+    insights: tuple[Insight, ...] = ()
 
 
 class Report(Protocol):
