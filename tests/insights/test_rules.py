@@ -10,6 +10,8 @@ from proftool import insights, registry
 from proftool.contracts import Confidence, Insight
 from proftool.model.profile import Profile
 
+pytestmark = pytest.mark.xdist_group("insights")  # one worker makes the recordings
+
 Recorded = Callable[[str, str], Profile]
 
 PLANTED = [
