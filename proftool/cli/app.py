@@ -35,6 +35,7 @@ VERBS: tuple[tuple[str, str], ...] = (
     ("rm", "proftool.cli.rm:rm"),
     ("prune", "proftool.cli.prune:prune"),
     ("doctor", "proftool.cli.doctor:doctor"),
+    ("mcp", "proftool.cli.mcp:mcp"),
 )
 """Verb -> "module:function", in the order of the help."""
 
