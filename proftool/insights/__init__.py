@@ -6,7 +6,7 @@ the code alone. Add one: a module with a `rule` (contracts.Rule) and a row in re
 
 from __future__ import annotations
 
-from proftool.contracts import Insight
+from proftool.model.insight import Insight
 from proftool.model.profile import Profile
 
 

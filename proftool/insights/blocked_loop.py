@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from proftool.contracts import Confidence, Insight
 from proftool.insights.view import MIN_NS, view
+from proftool.model.insight import Confidence, Insight
 from proftool.model.profile import ROOT, Profile
 from proftool.units import Unit, people
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from proftool.contracts import Confidence, Insight
 from proftool.insights.view import view
+from proftool.model.insight import Confidence, Insight
 from proftool.model.profile import Profile
 from proftool.model.tree import node_self
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from proftool.contracts import Insight
 from proftool.insights.view import view, worth
+from proftool.model.insight import Insight
 from proftool.model.profile import ROOT, Profile
 
 

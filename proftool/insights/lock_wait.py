@@ -5,9 +5,9 @@ from __future__ import annotations
 import ast
 from collections.abc import Sequence
 
-from proftool.contracts import Confidence, Insight
 from proftool.insights.source_lines import function_at
 from proftool.insights.view import MIN_NS, view
+from proftool.model.insight import Confidence, Insight
 from proftool.model.profile import Profile
 from proftool.units import Unit, people
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from proftool.contracts import Confidence, Insight
 from proftool.insights.bytes_by_line import by_line, insight
+from proftool.model.insight import Confidence, Insight
 from proftool.model.profile import Profile
 from proftool.units import Unit, people, percent
 

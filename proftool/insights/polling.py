@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from proftool.contracts import Confidence, Insight
 from proftool.insights.view import view
+from proftool.model.insight import Confidence, Insight
 from proftool.model.profile import ROOT, Category, Profile
 from proftool.units import Unit, people
 

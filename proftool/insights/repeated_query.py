@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from proftool.contracts import Insight
 from proftool.insights.view import Charge, calls, view, worth
+from proftool.model.insight import Insight
 from proftool.model.profile import ROOT, Category, Profile
 
 _MIN_CALLS = 30

@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from proftool.contracts import Confidence, Insight
+from proftool.model.insight import Confidence, Insight
 from proftool.model.profile import ROOT, Category, Int32Array, Int64Array, Kind, Profile
 from proftool.model.tree import Tree, function_self, node_function, node_self
 from proftool.units import Unit, people, percent

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from proftool.contracts import Insight, ReportOptions
+from proftool.contracts import ReportOptions
+from proftool.model.insight import Insight
 from proftool.reports.text import styled
 
 

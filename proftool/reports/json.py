@@ -7,7 +7,8 @@ from dataclasses import asdict
 
 import numpy as np
 
-from proftool.contracts import Insight, ReportOptions
+from proftool.contracts import ReportOptions
+from proftool.model.insight import Insight
 from proftool.model.profile import UNKNOWN, Profile
 from proftool.model.tree import Tree, function_self, function_total, lane_total, metric_total
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from proftool import insights, registry
-from proftool.contracts import Confidence, Insight
+from proftool.model.insight import Confidence, Insight
 from proftool.model.profile import Profile
 
 pytestmark = pytest.mark.xdist_group("insights")  # one worker makes the recordings
