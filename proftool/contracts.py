@@ -15,11 +15,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from proftool.model.insight import Insight
 from proftool.model.meta import Quality
 
 if TYPE_CHECKING:
-    from proftool.model.insight import Insight
-from proftool.model.profile import Profile  # numpy, which `list` and `--help` do without
+    from proftool.model.profile import Profile  # numpy, which `list` and `--help` do without
 
 
 class Mode(StrEnum):

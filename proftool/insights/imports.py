@@ -6,13 +6,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from proftool.insights.view import Charge, view, worth
+from proftool.insights.view import Charge, view
 from proftool.model.insight import Insight
 from proftool.model.profile import ROOT, Profile
 
+_MIN_SHARE = 0.1
+_MIN_NS = 50_000_000
+
 
 class Imports:
-    """Speaks of an import that takes at least a tenth of a run's working time, charged to the line that asks for it."""
+    """Speaks of an import that takes at least a tenth of a run's working time and 50 ms, charged to the line that asks for it."""
 
     id = "import-time"
 
@@ -30,8 +33,8 @@ class Imports:
             total = int(table.total_ns[own].sum()) if len(own) else 0
             charges = [Charge(charges[0].function, 0, min(total, seen.whole))] if charges and total else []
         found: list[Insight] = []
-        for charge in worth(charges, 2 * seen.whole)[:3]:
-            if charge.function == ROOT:
+        for charge in charges[:3]:
+            if charge.function == ROOT or charge.value < max(seen.whole * _MIN_SHARE, _MIN_NS):
                 continue
             found.append(
                 seen.insight(

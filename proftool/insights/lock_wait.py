@@ -26,9 +26,9 @@ class LockWait:
             return []
         found: list[Insight] = []
         f, frames = profile.functions, profile.frames
-        whole = int((seen.waiting + seen.working).sum())
-        for frame, value in sorted(seen.lines(seen.waiting).items(), key=lambda item: -item[1]):
-            if value < max(seen.whole * _MIN_SHARE, MIN_NS):
+        whole = int(seen.working.sum())
+        for frame, value in sorted(seen.lines(seen.still).items(), key=lambda item: -item[1]):
+            if value < max(whole * _MIN_SHARE, MIN_NS):
                 break
             function, line = int(frames.function[frame]), int(frames.line[frame])
             file = profile.text(int(f.file[function]))
@@ -41,7 +41,7 @@ class LockWait:
                         file=file or None,
                         line=line or None,
                         confidence=Confidence.MEDIUM,
-                        share=value / whole,
+                        share=value / max(value + whole, 1),
                         evidence=f"threads waited {people(value, Unit.NANOSECONDS)} at this line for a lock that another holds",
                         advice="hold the lock for less: work before it and only publish inside; or give each thread its own data",
                         link="https://docs.python.org/3/library/threading.html#lock-objects",

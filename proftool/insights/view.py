@@ -47,6 +47,8 @@ class View:
     """Function of every node."""
     waiting: Int64Array
     """Self values, ns; shape (n_nodes,)."""
+    still: Int64Array
+    """Waiting, or neither on a processor nor in line for one by the thread's own clock: on a busy machine samples alone miss waits."""
     working: Int64Array
     near: Int32Array
     """The nearest node of the project's code at or above every node, ROOT where there is none."""
@@ -140,7 +142,9 @@ def view(profile: Profile) -> View:
     )
     # Pairs hold no time in line of their own, so a whole without it would not be theirs.
     working = wall - waiting if edges else wall - waiting - preempted
-    return View(profile, tree, function, waiting, np.maximum(working, 0), near, is_import, edges)
+    cpu = _time(profile, "cpu_time")
+    still = np.maximum(waiting, wall - cpu - preempted) if cpu.any() else waiting
+    return View(profile, tree, function, waiting, still, np.maximum(working, 0), near, is_import, edges)
 
 
 def _time(profile: Profile, name: str) -> Int64Array:
