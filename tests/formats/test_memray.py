@@ -137,16 +137,15 @@ def test_sizes_that_all_differ_are_added_up_in_between(once: Path, monkeypatch: 
         assert sorted(memray_sums.sums(reader, is_own=False)) == sorted(whole)
 
 
-def test_what_fails_beside_fails_here(tmp_path: Path) -> None:
+def test_what_fails_beside_fails_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The other process's reader says why, and a process that dies is no empty answer."""
     path = tmp_path / "broken.bin"
     path.write_bytes(b"memray\0\xff" + b"\0" * 400)
     with pytest.raises(RuntimeError, match="header"):
         memray_sums.Beside(path, is_own=False).rows()
-    pending = memray_sums.Beside(path, is_own=False)
-    pending.abandon()
-    with pytest.raises(RuntimeError, match="ended with status"):
-        pending.rows()
+    monkeypatch.setattr(memray_sums, "__name__", "proftool.formats.none_of_these")
+    with pytest.raises(RuntimeError, match="ended with status 1"):
+        memray_sums.Beside(path, is_own=False).rows()
 
 
 def test_an_aggregated_file_has_peak_and_leaked_only(tmp_path: Path) -> None:
@@ -178,15 +177,16 @@ def test_circumstances_are_those_of_the_file(once: Path) -> None:
     }
 
 
-def test_the_profilers_own_frames_are_left_out(once: Path) -> None:
-    """`memray run` notes how many frames of its own lie below the program: nothing of the program hangs below them."""
+def test_stacks_are_memrays_own(once: Path) -> None:
+    """One calling context for each of memray's stacks of what was kept, as long as memray gives it."""
     profile = format.read(once)
-    names = [profile.text(int(profile.functions.qualname[int(function)])) for function in profile.frames.function]
-    stacks: list[list[str]] = []
+    names = [profile.text(int(profile.functions.name[int(function)])) for function in profile.frames.function]
+    stacks: list[tuple[str, ...]] = []
     for parent, frame in zip(profile.nodes.parent.tolist(), profile.nodes.frame.tolist(), strict=True):
-        stacks.append([*(stacks[parent] if parent >= 0 else ()), names[frame]])
-    (kept,) = {tuple(stack) for stack in stacks if stack[-1] == "Cache.keep"}
-    assert kept == ("<module>", "Cache.keep")
+        stacks.append((*(stacks[parent] if parent >= 0 else ()), names[frame]))
+    with FileReader(once) as reader:
+        told = {tuple(site[0] for site in reversed(record.stack_trace())) for record in reader.get_leaked_allocation_records()}
+    assert {stack for stack in told if "keep" in stack} == {stack for stack in stacks if stack[-1] == "<listcomp>" and "keep" in stack}
 
 
 @pytest.mark.parametrize("data", [b"", b"memray\0", b"memray\0\x0c" + b"\0" * 20, b"memray\0\x01" + b"\xff" * 2000])
