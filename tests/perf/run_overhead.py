@@ -3,7 +3,7 @@
 Pairs of bare X and proftool, in turn the one and the other first, so that a slow moment of the machine meets both; the ratio is the
 median of the pairs' ratios. CPU seconds of both (children counted) stand beside, which another program's load hardly touches.
 
-Run: `python tests/perf/run_overhead.py [PAIRS [short|long]]`; PAIRS is 5 unless told, and takes about five minutes on an idle machine.
+Run: `python tests/perf/run_overhead.py [PAIRS [empty|short|long]]`; PAIRS is 5 unless told: about five minutes on an idle machine.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ BARE = {
 }
 
 
-LENGTHS = {"short": 30, "long": 1500}
+LENGTHS = {"empty": 0, "short": 30, "long": 1500}
 
 
 def seconds(command: list[str], folder: Path) -> tuple[float, float] | None:
@@ -80,7 +80,7 @@ def main() -> None:
         folder = Path(name)
         (folder / "pyproject.toml").write_text("")
         for length in lengths:
-            (folder / f"{length}.py").write_text(PROGRAM.format(rounds=LENGTHS[length]))
+            (folder / f"{length}.py").write_text(PROGRAM.format(rounds=LENGTHS[length]) if LENGTHS[length] else "")
             for backend in BARE:
                 print(compare(length, backend, pairs, folder), flush=True)
     print(f"load {os.getloadavg()[0]:.1f} at the end")
