@@ -1,20 +1,16 @@
 """What every stack allocated in all, of a memray recording: the one sum that memray's reader has no aggregate for.
 
-The reader hands out a record an allocation, millions of them, so no step below is taken in Python: the interpreter's own C loops
-number equal (thread, stack, allocator, size) and keep one record of each for its stack. Run as a program, this file does the same in
-a process of its own, beside memray's aggregates of the same file, and writes the rows to stdout.
+The reader hands out a record an allocation, millions of them. A plain loop over these is the quickest: handing them to `Counter` by way of
+`attrgetter`, with no step in Python, took a quarter longer (2.1 against 1.7 s for 3 million). Run as a program, this file does the same
+in a process of its own, beside memray's aggregates of the same file, and writes the rows to stdout.
 """
 
 from __future__ import annotations
 
-import gc
 import marshal
 import os
 import subprocess
 import sys
-from collections import Counter
-from itertools import islice
-from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,10 +25,6 @@ Row = tuple[int, str, list[Site], int, int]
 DEEPEST = 1 << 20
 MANY_BYTES = 128 << 10
 """Of a file that is worth a second process: 12 million records of a loop were 260 kB, the start and end of an interpreter 40."""
-_AT_ONCE = 1000
-"""Records alive at a time: few enough to stay in the cache; 16,000 took a quarter longer."""
-_DIFFERENT = 1 << 18
-"""Kinds of records numbered before they are added up: sizes may all differ."""
 
 
 def begin(path: Path, *, is_own: bool) -> Beside | None:
@@ -46,30 +38,21 @@ def cores() -> int:
 
 
 def sums(reader: FileReader, *, is_own: bool) -> list[Row]:
-    """One row a thread, stack and allocator. `is_own`: no frames are left out of the stacks."""
+    """One row a thread and stack. `is_own`: no frames are left out of the stacks."""
     freeing = _freeing()
-    what, where = attrgetter("tid", "stack_id", "allocator", "size"), attrgetter("tid", "stack_id", "allocator")
-    numbers: Counter[tuple[int, int, int, int]] = Counter()
-    samples: dict[tuple[int, int, int], AllocationRecord] = {}
-    totals: dict[tuple[int, int, int], list[int]] = {}
-
-    def add_up() -> None:
-        for (tid, stack_id, allocator, size), number in numbers.items():
-            if allocator not in freeing:
-                total = totals.setdefault((tid, stack_id, allocator), [0, 0])
-                total[0] += size * number
-                total[1] += number
-        numbers.clear()
-
-    records = iter(reader.get_allocation_records())
-    while chunk := list(islice(records, _AT_ONCE)):
-        new = Counter(map(what, chunk))
-        if not {key[:3] for key in new} <= samples.keys():
-            samples.update(zip(map(where, chunk), chunk, strict=True))
-        numbers.update(new)
-        if len(numbers) > _DIFFERENT:
-            add_up()
-    add_up()
+    totals: dict[tuple[int, int], list[int]] = {}
+    samples: dict[tuple[int, int], AllocationRecord] = {}
+    for record in reader.get_allocation_records():
+        if record.allocator in freeing:
+            continue
+        key = (record.tid, record.stack_id)
+        total = totals.get(key)
+        if total is None:
+            totals[key] = [record.size, 1]
+            samples[key] = record
+        else:
+            total[0] += record.size
+            total[1] += 1
     rows: list[Row] = []
     for key, (size, number) in totals.items():
         record = samples[key]
@@ -112,7 +95,6 @@ def _freeing() -> frozenset[int]:
 
 def main() -> None:
     """`memray_sums PATH own|foreign`: the rows, or why there are none, marshalled on stdout."""
-    gc.disable()  # records live for a moment only
     sys.stdout.buffer.write(marshal.dumps(_answer(sys.argv[1], is_own=sys.argv[2] == "own")))
 
 
