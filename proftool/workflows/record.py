@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import platform
 import socket
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from importlib import import_module
@@ -211,19 +212,25 @@ class Circumstances:
 
     def gather(self) -> None:
         """Called once, when the target's own code may run."""
+        asking = threading.Thread(target=self._ask_git, name="proftool-git", daemon=True)
+        asking.start()
+        for name in filter(None, (self._reader, *_NEEDED_AFTER)):
+            import_module(name)
+        asking.join()
+
+    def _ask_git(self) -> None:
+        """Beside the imports: git's two answers take as long as a third of them."""
         from proftool.launch import git
 
         self.git = git.describe(self._cwd)
-        for name in filter(None, (self._reader, *_NEEDED_AFTER)):
-            import_module(name)
 
 
 def machine() -> str:
     """Processor and number of cores."""
-    model = platform.processor() or platform.machine()
+    model = None
     try:
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
-            model = next((line.partition(":")[2].strip() for line in file if line.startswith("model name")), model)
+            model = next((line.partition(":")[2].strip() for line in file if line.startswith("model name")), None)
     except OSError:
         pass
-    return f"{model}, {os.cpu_count() or 1} cores"
+    return f"{model or platform.processor() or platform.machine()}, {os.cpu_count() or 1} cores"  # platform starts a `uname`
