@@ -96,6 +96,8 @@ class RecordOptions:
     children: bool = True
     duration_ns: int | None = None
     """Stop after this long; None follows the target to its end."""
+    overhead_budget: float = 0.02
+    """Share of the time for which a sampling profiler may keep the target from running, 0..1, before it samples more slowly."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,10 +152,18 @@ class Inside:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outside:
-    """A profiler of its own process, attached by PID while the target waits at the gate. `{pid}` in argv is replaced."""
+    """A profiler of its own process, attached by PID while the target waits at the gate.
+
+    `{pid}`, `{rate}` and `{folder}` in argv are replaced: a long recording is made of several segments, each in a folder of its own.
+    """
 
     argv: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict[str, str])
+    rate_hz: float = 0.0
+    """Samples a second to begin with; the launcher lowers it where they cost the target too much."""
+    condense: str = ""
+    """`module:function(recording so far, segment)` that brings a finished segment into a smaller form while the next
+    one is recorded; empty: segments are kept as they are."""
     ready: str = ""
     """Text on the profiler's stderr or stdout that says that it is attached; empty: the launcher asks `Backend.is_ready`."""
     reader: str = ""
@@ -187,6 +197,20 @@ class ProcessRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """A stretch of a recording by one external profiler process."""
+
+    folder: Path
+    begun_ns: int
+    """Since the recording's start."""
+    duration_ns: int
+    rate_hz: float
+    """Samples a second that it was asked for."""
+    overhead_ns: int | None = None
+    """So long the target is known to have been kept from running; None where nobody looked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Recording:
     """What a launch left: a folder of raw parts, and how the target ended."""
 
@@ -203,6 +227,8 @@ class Recording:
     """The last 64 KiB of the profiler's own chatter: evidence for an error, never parsed for a result."""
     interrupted: bool = False
     interpreter: Interpreter | None = None
+    segments: tuple[Segment, ...] = ()
+    """Of an external profiler, in order of time; the first lies in `folder` itself. All but the last may be condensed."""
     notes: tuple[str, ...] = ()
 
 

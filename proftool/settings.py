@@ -36,6 +36,8 @@ class Settings:
     """The store prunes itself beyond this; labelled runs stay."""
     rate_hz: float | None = None
     """Samples per second where no `--rate` is given; None = the backend's own."""
+    overhead_budget: float = 0.02
+    """Share of the time for which a sampling profiler may stop the program, 0..1; it samples more slowly beyond."""
     sample_backend: str | None = None
     trace_backend: str | None = None
     memory_backend: str | None = None
@@ -102,6 +104,7 @@ READERS: dict[str, Callable[[object], object]] = {
     "blobs": _text,
     "store_size_bytes": _size,
     "rate_hz": _rate,
+    "overhead_budget": _share,
     "sample_backend": _text,
     "trace_backend": _text,
     "memory_backend": _text,

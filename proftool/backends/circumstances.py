@@ -72,7 +72,7 @@ def _cwd(recording: Recording) -> Path:
 
 def meta(
     recording: Recording,
-    who: Identifier,
+    who: Identifier | None,
     *,
     backend: str,
     version: str | None,
@@ -114,5 +114,5 @@ def meta(
         cwd=str(cwd),
         project_root=str(project_root(recording, cwd)),
         python=python,
-        sources=who.embed_sources(),
+        sources=() if who is None else who.embed_sources(),
     )
