@@ -171,9 +171,13 @@ def load(cwd: Path | None = None, *, flags: Mapping[str, object] | None = None, 
     return _with(found, values)
 
 
-def project_of(cwd: Path) -> Path | None:
-    """The nearest folder upward that holds a `pyproject.toml` or `.git`."""
-    return next((folder for folder in (cwd, *cwd.parents) if _exists(folder / "pyproject.toml") or _exists(folder / ".git")), None)
+def project_of(cwd: Path, *, root: Path = Path("/")) -> Path | None:
+    """The nearest folder upward that holds a `pyproject.toml` or `.git`; looked for below `root`, and named as seen from there."""
+    for folder in (cwd, *cwd.parents):
+        there = root / folder.relative_to("/") if root != Path("/") else folder
+        if _exists(there / "pyproject.toml") or _exists(there / ".git"):
+            return folder
+    return None
 
 
 def nearest(cwd: Path, name: str) -> Path | None:

@@ -10,6 +10,7 @@ from proftool.formats.identity import Identifier
 from proftool.model.builder import ProfileBuilder
 from proftool.model.meta import Meta, Pass
 from proftool.model.profile import Category, Identified
+from proftool.settings import project_of
 
 
 def identifier(recording: Recording) -> Identifier:
@@ -47,21 +48,12 @@ def function(
 def project_root(recording: Recording, cwd: Path) -> Path:
     """The nearest folder with a `pyproject.toml` or `.git` around the working folder, or around the script if that lies elsewhere."""
     target = recording.target
-    root = _marked(cwd, target.root if isinstance(target, Process) else Path("/")) or cwd
+    root = project_of(cwd, root=target.root if isinstance(target, Process) else Path("/")) or cwd
     if isinstance(target, Program) and target.script not in (None, "-"):
         script = (cwd / str(target.script)).resolve()
         if not script.is_relative_to(root) and not any(part in ("site-packages", "dist-packages", "bin") for part in script.parts):
-            return _marked(script.parent) or script.parent
+            return project_of(script.parent) or script.parent
     return root
-
-
-def _marked(folder: Path, root: Path = Path("/")) -> Path | None:
-    """The nearest marked folder around this one, looked for below `root` and named as seen from there."""
-    for place in (folder, *folder.parents):
-        there = root / place.relative_to("/") if root != Path("/") else place
-        if (there / "pyproject.toml").is_file() or (there / ".git").exists():
-            return place
-    return None
 
 
 def _cwd(recording: Recording) -> Path:

@@ -26,6 +26,8 @@ _real_signal = _signal.signal
 _real_getsignal = _signal.getsignal
 _state = None
 """The recording of this process, or None."""
+_thread_hook = None
+"""What `threading` calls in each new thread, where the recorder has to be started in each."""
 
 
 class _Process:
@@ -43,6 +45,8 @@ class _Process:
         self.thread_names = {}
         self.started_ns = time.time_ns()
         self.main_tid = _thread.get_native_id()
+        self.hook = None
+        self.checked = False
         n = 0
         while os.path.exists(os.path.join(config["folder"], f"process-{self.pid}-{n}")):
             n += 1  # the process that was here before exec, or the PID came round again
@@ -56,9 +60,25 @@ class _Process:
             return
         try:
             self.recorder = self.module.start(self.part, self.config["options"])
+            self.hook = sys.getprofile()
         except Exception as error:
             self.notes.append(f"the profiler did not start: {type(error).__name__}: {error}")
             self.write(False, "")
+
+    def check_hooks(self):
+        """Note where the target took the profiler's place by `sys.setprofile` or `threading.setprofile`: the profiler is not told."""
+        if self.checked or self.recorder is None or _thread.get_native_id() != self.main_tid:
+            return
+        self.checked = True
+        if sys.getprofile() is not self.hook:
+            self.notes.append(
+                "the program set a profile function of its own (`sys.setprofile`): what its main thread did from then on was not recorded"
+            )
+        threading = sys.modules.get("threading")
+        if threading is not None and _thread_hook is not None and threading._profile_hook is not _thread_hook:
+            self.notes.append(
+                "the program set a profile function of its own (`threading.setprofile`): threads that began after that were not recorded"
+            )
 
     def name_thread(self):
         """Remember the calling thread's name: it may have ended when the recording does."""
@@ -72,6 +92,7 @@ class _Process:
             return
         self.stopping = True
         complete = True
+        self.check_hooks()
         if self.recorder is not None:
             try:
                 self.recorder.stop()
@@ -232,7 +253,7 @@ def _after_fork():
     if parent.recorder is not None:
         try:
             parent.recorder.forked(_state.part)
-            _state.recorder = parent.recorder
+            _state.recorder, _state.hook = parent.recorder, sys.getprofile()
         except Exception as error:
             _state.notes.append(f"the profiler did not start after fork: {type(error).__name__}: {error}")
     _state.write(False, "")
@@ -261,7 +282,8 @@ def _watch_threads():
             if process.recorder is not None:
                 process.recorder.thread_started()
 
-    threading._profile_hook = hook
+    global _thread_hook
+    threading._profile_hook = _thread_hook = hook
     if hasattr(threading, "getprofile"):
         real = threading.getprofile
         threading.getprofile = lambda: None if threading._profile_hook is hook else real()
@@ -274,6 +296,7 @@ def _tell_when_main_returns():
 
     def returned():
         if _state is not None and _state.recorder is not None and not _state.stopping:
+            _state.check_hooks()
             _state.recorder.main_returned()
 
     if hasattr(threading, "_register_atexit"):

@@ -24,6 +24,7 @@ from proftool.launch.interpreter import inspect
 from proftool.launch.replay import Replay
 from proftool.launch.start import launch
 from proftool.settings import Settings
+from proftool.workflows import recover
 from proftool.workflows.choose import Choice, Wishes, choose
 
 if TYPE_CHECKING:
@@ -147,6 +148,7 @@ def _pass(request: Request, choice: Choice, store: SqlRunStore, stdin: Replay) -
     folder = store.recordings_folder()
     try:
         command = choice.backend.command(request.program, choice.options, folder)
+        recover.note(folder, request.program, choice, request.label)
         circumstances = Circumstances(Path.cwd(), speed.start(), command.reader)
         with stdin.one() as fd:
             recording = launch(

@@ -74,7 +74,6 @@ def test_segments_make_one_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert metric_total(profile, profile.metric_index("wall_time")) == pytest.approx(covered_ns, rel=0.1)
     assert covered_ns < recording.duration_ns
     assert np.all(np.diff(profile.samples.time_ns) >= 0)
-    assert int(profile.samples.time_ns[-1] + profile.samples.weight[-1]) > recording.segments[-1].begun_ns
     assert [segment.folder for segment in recording.segments if (segment.folder / pyspy.PART).exists()] == [recording.segments[-1].folder]
 
 
