@@ -104,3 +104,17 @@ def test_time_in_line_beyond_a_sample_is_that_of_the_next() -> None:
 
     assert _fitted(np.array([0, 50, 0, 5]), np.array([1, 2, 45, 9])).tolist() == [0, 2, 45, 8]
     assert _fitted(np.array([1, 2]), np.array([1, 2])).tolist() == [1, 2]
+
+
+def test_a_stack_that_is_dear_to_sample_lowers_the_rate(tmp_path: Path) -> None:
+    """Of the thread whose stack it is, and the run says so; time is still told whole."""
+    text = (
+        "import sys, time\nsys.setrecursionlimit(3000)\ndef down(n):\n    if n: return down(n - 1)\n"
+        "    end = time.perf_counter() + 2\n    while time.perf_counter() < end: sum(range(200))\ndown(900)\n"
+    )
+    profile = backend.read(record(tmp_path, text))
+    one = profile.meta.passes[0]
+    assert one.rate_kept_hz is not None
+    assert one.rate_kept_hz < 500
+    assert any("beyond the overhead budget" in note for note in one.notes)
+    assert total(profile, "wall_time") > 1.8e9

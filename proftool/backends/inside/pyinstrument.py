@@ -7,7 +7,8 @@ the import costs a few milliseconds in place of ninety.
 
 The part is `marshal` of a dict: format, version, clock, interval, started_ns, frames (pyinstrument's frame texts),
 qualnames ((file, first line, name) of a code object -> its qualified name, from Python 3.11), stacks (tuples of frame
-numbers, outermost first) and threads: {tid, name, offset_ns, stacks (numbers), wall_ns, cpu_ns, queued_ns: arrays of bytes, int64}.
+numbers, outermost first) and threads: {tid, name, offset_ns, stacks (numbers), wall_ns, cpu_ns, queued_ns: arrays of bytes, int64},
+overhead_ns (time that sampling took of the thread that it took most of) and lowered (tid, second, share of time, Hz before, Hz after).
 `queued_ns` is how long the thread stood in line for a processor (Linux's schedstat); None where the system does not tell.
 """
 
@@ -21,15 +22,43 @@ from array import array
 
 suffix = ".stacks"
 per_thread = True
-FORMAT = 2
+FORMAT = 3
 GAP_NS = 200_000
 """Time off the processor from which on it is worth 5 µs to ask why."""
+WINDOW_S = 0.5
+"""Time that a thread is sampled for before what its samples cost is judged."""
+LONGEST_S = 0.2
+"""No thread is sampled more rarely."""
+ENOUGH = 20
+"""Samples that a judgement rests on."""
+TOLERANCE = 5
+"""Beyond this many budgets the rate is lowered, to one: it takes nothing but the sampled thread's own time, and fewer samples are
+the worse answer to a few percent."""
 HAS_QUALNAMES = sys.version_info >= (3, 11)
 
 
 def start(part, options):
     sampler, version = _import_sampler(options.get("library_paths", ()))
-    return Recorder(part, sampler, version, float(options["interval_s"]), bool(options.get("cpu", False)))
+    sampler.StackSampler = _sparing(sampler.StackSampler)
+    return Recorder(
+        part, sampler, version, float(options["interval_s"]), bool(options.get("cpu", False)), float(options.get("budget", 1.0))
+    )
+
+
+def _sparing(base):
+    """pyinstrument's sampler, that lets a thread be until its next sample is `due`: building the stack is what costs."""
+
+    class Sparing(base):
+        due_s = 0.0
+        began_ns = 0
+        """CPU time of the thread when its sample began: its own, also where it loses the processor meanwhile."""
+
+        def _sample(self, frame, event, arg):
+            if not self.due_s or event == "context_changed" or self._timer() >= self.due_s:
+                self.began_ns = time.thread_time_ns()
+                base._sample(self, frame, event, arg)
+
+    return Sparing
 
 
 def _import_sampler(library_paths):
@@ -96,6 +125,9 @@ class _Thread:
         self.stacks, self.wall_ns, self.cpu_ns, self.queued_ns = array("q"), array("q"), array("q"), array("q")
         self.last_cpu_ns = time.thread_time_ns()
         self.last_queued_ns = queued_ns()
+        self.own = recorder.sampler.get_stack_sampler()
+        self.wait_s = self.seen_s = 0.0
+        self.cost_ns = self.past_cost_ns = self.n_seen = 0
 
     def saw(self, call_stack, seconds, _async_state):
         cpu_ns = time.thread_time_ns()
@@ -110,17 +142,39 @@ class _Thread:
         self.stacks.append(self.recorder.stack(call_stack, sys._getframe(1)))
         self.wall_ns.append(wall_ns)
         self.cpu_ns.append(spent_ns)
+        own = self.own
+        now_s = own.last_profile_time + seconds  # when this sample began: pyinstrument notes it when it has ended
+        self.n_seen += 1
+        self.seen_s += seconds
+        self.cost_ns += time.thread_time_ns() - own.began_ns
+        if self.seen_s > WINDOW_S and self.n_seen >= ENOUGH:
+            self._spare()
+        if self.wait_s:
+            own.due_s = now_s + self.wait_s
+
+    def _spare(self):
+        """Sample more rarely where the last samples took far more of the thread's time than the budget."""
+        recorder, share = self.recorder, self.cost_ns / 1e9 / self.seen_s
+        if share > recorder.budget * TOLERANCE and self.wait_s < LONGEST_S:
+            before_s = self.wait_s or recorder.interval_s
+            self.wait_s = min(before_s * share / recorder.budget, LONGEST_S)
+            at_s = (time.perf_counter_ns() - recorder.begun_ns) / 1e9
+            recorder.lowered.append((self.tid, at_s, share, 1 / before_s, 1 / self.wait_s))
+        self.past_cost_ns += self.cost_ns
+        self.cost_ns, self.n_seen, self.seen_s = 0, 0, 0.0
 
 
 class Recorder:
-    def __init__(self, part, sampler, version, interval_s, cpu):
+    def __init__(self, part, sampler, version, interval_s, cpu, budget):
         self.part, self.sampler, self.version, self.interval_s, self.cpu = part, sampler, version, interval_s, cpu
+        self.budget = budget
         self._clear()
         self.thread_started()
 
     def _clear(self):
         self.done = False
         self.threads = []
+        self.lowered = []
         self.stack_numbers = {}
         self.qualnames = {}
         self.started_ns = time.time_ns()
@@ -182,6 +236,8 @@ class Recorder:
             "frames": list(frames),
             "qualnames": dict(self.qualnames),
             "stacks": stacks,
+            "overhead_ns": max((thread.past_cost_ns + thread.cost_ns for thread in list(self.threads)), default=0),
+            "lowered": self.lowered[:100],
             "threads": [self._thread(thread, len(stacks)) for thread in list(self.threads)],
         }
         with open(self.part + ".new", "wb") as file:

@@ -33,7 +33,7 @@ from proftool.model.profile import (
 )
 from proftool.units import NS_PER_S
 
-_FORMAT = 2
+_FORMAT = 3
 _BLOCKING = frozenset(
     (
         "sleep",
@@ -130,9 +130,26 @@ def read(recording: Recording) -> Profile:
         samples=reader.n_samples,
         features=("children",) if recording.options.children else (),
         unseen=("threads that were not started by Python's `threading`, and native frames, are not seen",),
-        notes=notes,
+        notes=[*notes, *(sentence for process, part in parts for sentence in _lowered(process, part))],
     )
-    return reader.build(meta=meta)
+    overhead_ns = max((part.overhead_ns for _, part in parts), default=None)
+    asked_hz = recording.options.rate_hz or DEFAULT_RATE_HZ
+    kept_hz = min((low[4] for _, part in parts for low in part.lowered), default=None)
+    one = replace(meta.passes[0], overhead_ns=overhead_ns, rate_kept_hz=None if kept_hz is None else min(kept_hz, asked_hz))
+    return reader.build(meta=replace(meta, passes=(one,)))
+
+
+def _lowered(process: ProcessRecord, part: _Part) -> list[str]:
+    """A sentence for each thread that was sampled more rarely to spare it."""
+    found: list[str] = []
+    for tid in dict.fromkeys(row[0] for row in part.lowered):
+        rows = [row for row in part.lowered if row[0] == tid]
+        name = process.thread_names.get(tid, "") or str(tid)
+        found.append(
+            f"sampling took {100 * rows[0][2]:.0f} % of the time of the thread {name} at {rows[0][3]:.0f} Hz, far beyond the overhead "
+            f"budget: after {rows[0][1]:.1f} s its rate was lowered to {rows[-1][4]:.0f} Hz"
+        )
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +170,9 @@ class _Part:
     frames: Sequence[str]
     qualnames: Mapping[tuple[str, int, str], str]
     stacks: Sequence[tuple[int, ...]]
+    overhead_ns: int
+    lowered: Sequence[tuple[int, float, float, float, float]]
+    """(tid, second, share of the thread's time, Hz before, Hz after)"""
     threads: Sequence[_Thread]
 
 
@@ -303,5 +323,7 @@ def _load(file: Path) -> _Part:
         frames=cast(Sequence[str], data["frames"]),
         qualnames=cast(Mapping[tuple[str, int, str], str], data["qualnames"]),
         stacks=cast(Sequence[tuple[int, ...]], data["stacks"]),
+        overhead_ns=cast(int, data["overhead_ns"]),
+        lowered=cast(Sequence[tuple[int, float, float, float, float]], data["lowered"]),
         threads=threads,
     )
