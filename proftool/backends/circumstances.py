@@ -56,6 +56,12 @@ def project_root(recording: Recording, cwd: Path) -> Path:
     return root
 
 
+def tasks_unseen(files: Iterable[str]) -> tuple[str, ...]:
+    """What to say where the program ran an event loop and the backend does not tell its tasks apart."""
+    has_loop = any(file.endswith("asyncio/base_events.py") or "/uvloop/" in file for file in files)
+    return ("asyncio tasks are not told apart, `--backend pyinstrument` does",) if has_loop else ()
+
+
 def _cwd(recording: Recording) -> Path:
     """Where the target stood."""
     target = recording.target

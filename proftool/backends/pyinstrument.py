@@ -45,6 +45,7 @@ class Pyinstrument:
         rate=True,
         children=True,
         threads=True,
+        tasks=True,
         in_process=True,
     )
 

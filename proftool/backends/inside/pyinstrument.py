@@ -7,7 +7,8 @@ the import costs a few milliseconds in place of ninety.
 
 The part is `marshal` of a dict: format, version, clock, interval, started_ns, frames (pyinstrument's frame texts),
 qualnames ((file, first line, name) of a code object -> its qualified name, from Python 3.11), stacks (tuples of frame
-numbers, outermost first) and threads: {tid, name, offset_ns, stacks (numbers), wall_ns, cpu_ns, queued_ns: arrays of bytes, int64},
+numbers, outermost first) and threads: {tid, name, offset_ns, stacks (numbers), wall_ns, cpu_ns, queued_ns, tasks: arrays of bytes, int64},
+tasks (names of asyncio tasks; a thread's `tasks` count from 1, 0 = none ran),
 overhead_ns (time that sampling took of the thread that it took most of) and lowered (tid, second, share of time, Hz before, Hz after).
 `queued_ns` is how long the thread stood in line for a processor (Linux's schedstat); None where the system does not tell.
 """
@@ -27,6 +28,8 @@ GAP_NS = 200_000
 """Time off the processor from which on it is worth 5 µs to ask why."""
 WINDOW_S = 0.5
 """Time that a thread is sampled for before what its samples cost is judged."""
+TASKS_MAX = 100
+"""Names of asyncio tasks that are told apart in a process."""
 LONGEST_S = 0.2
 """No thread is sampled more rarely."""
 ENOUGH = 20
@@ -125,6 +128,7 @@ class _Thread:
         self.stacks, self.wall_ns, self.cpu_ns, self.queued_ns = array("q"), array("q"), array("q"), array("q")
         self.last_cpu_ns = time.thread_time_ns()
         self.last_queued_ns = queued_ns()
+        self.tasks = array("q")
         self.own = recorder.sampler.get_stack_sampler()
         self.wait_s = self.seen_s = 0.0
         self.cost_ns = self.past_cost_ns = self.n_seen = 0
@@ -139,6 +143,7 @@ class _Thread:
             if now_ns is not None:
                 in_line_ns, self.last_queued_ns = now_ns - self.last_queued_ns, now_ns
         self.queued_ns.append(in_line_ns)
+        self.tasks.append(self.recorder.task())
         self.stacks.append(self.recorder.stack(call_stack, sys._getframe(1)))
         self.wall_ns.append(wall_ns)
         self.cpu_ns.append(spent_ns)
@@ -176,6 +181,7 @@ class Recorder:
         self.threads = []
         self.lowered = []
         self.stack_numbers = {}
+        self.task_names = {}
         self.qualnames = {}
         self.started_ns = time.time_ns()
         self.begun_ns = time.perf_counter_ns()
@@ -190,6 +196,29 @@ class Recorder:
                     code = frame.f_code
                     self.qualnames[code.co_filename, code.co_firstlineno, code.co_name] = code.co_qualname
                     frame = frame.f_back
+        return number
+
+    def task(self):
+        """Number of the name of the asyncio task that runs in the calling thread, 0 where none does."""
+        tasks = sys.modules.get("asyncio.tasks")
+        if tasks is None:
+            return 0
+        try:
+            loop = tasks.events._get_running_loop()
+            task = None if loop is None else tasks.current_task(loop)
+            # Only Python's own tasks are asked: a class of the target's would run its code here.
+            if task is None or type(task) not in (tasks.Task, tasks._PyTask):
+                return 0
+            name = task.get_name()
+            coroutine = task.get_coro()
+        except (AttributeError, RuntimeError):
+            return 0  # it is being imported, or another Python names these otherwise
+        if name.startswith("Task-") and type(coroutine).__name__ in ("coroutine", "generator"):
+            name = coroutine.__qualname__  # nobody named it: a server has one such for each request
+        number = self.task_names.get(name)
+        if number is None:
+            full = len(self.task_names) >= TASKS_MAX
+            number = self.task_names.setdefault("(other tasks)" if full else name, len(self.task_names) + 1)
         return number
 
     def thread_started(self):
@@ -236,6 +265,7 @@ class Recorder:
             "frames": list(frames),
             "qualnames": dict(self.qualnames),
             "stacks": stacks,
+            "tasks": list(self.task_names),
             "overhead_ns": max((thread.past_cost_ns + thread.cost_ns for thread in list(self.threads)), default=0),
             "lowered": self.lowered[:100],
             "threads": [self._thread(thread, len(stacks)) for thread in list(self.threads)],
@@ -246,7 +276,7 @@ class Recorder:
 
     def _thread(self, thread, known):
         """Threads that still run may have added a sample meanwhile: take what is whole."""
-        n = min(len(thread.cpu_ns), len(thread.wall_ns), len(thread.stacks), len(thread.queued_ns))
+        n = min(map(len, (thread.cpu_ns, thread.wall_ns, thread.stacks, thread.queued_ns, thread.tasks)))
         while n and thread.stacks[n - 1] >= known:
             n -= 1
         return {
@@ -254,6 +284,7 @@ class Recorder:
             "offset_ns": thread.offset_ns,
             "stacks": thread.stacks[:n].tobytes(),
             "wall_ns": thread.wall_ns[:n].tobytes(),
+            "tasks": thread.tasks[:n].tobytes(),
             "cpu_ns": thread.cpu_ns[:n].tobytes(),
             "queued_ns": None if thread.last_queued_ns is None else thread.queued_ns[:n].tobytes(),
         }

@@ -129,7 +129,10 @@ def read(recording: Recording) -> Profile:
         rate_achieved_hz=reader.rate_achieved_hz(),
         samples=reader.n_samples,
         features=("children",) if recording.options.children else (),
-        unseen=("threads that were not started by Python's `threading`, and native frames, are not seen",),
+        unseen=(
+            "threads that were not started by Python's `threading`, and native frames, are not seen",
+            *(("what an asyncio task waits for in `await` counts for its event loop, not for the task",) if reader.has_tasks else ()),
+        ),
         notes=[*notes, *(sentence for process, part in parts for sentence in _lowered(process, part))],
     )
     overhead_ns = max((part.overhead_ns for _, part in parts), default=None)
@@ -160,6 +163,8 @@ class _Thread:
     wall_ns: Int64Array
     cpu_ns: Int64Array
     queued_ns: Int64Array | None
+    tasks: Int64Array
+    """At each sample the number of the task that ran, from 1, 0 = none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,6 +175,7 @@ class _Part:
     frames: Sequence[str]
     qualnames: Mapping[tuple[str, int, str], str]
     stacks: Sequence[tuple[int, ...]]
+    tasks: Sequence[str]
     overhead_ns: int
     lowered: Sequence[tuple[int, float, float, float, float]]
     """(tid, second, share of the thread's time, Hz before, Hz after)"""
@@ -180,6 +186,7 @@ class _Reader:
     def __init__(self, builder: ProfileBuilder, who: Identifier, recording: Recording, cpu: bool, queued: bool) -> None:
         self.builder, self.who, self.recording, self.cpu, self.queued = builder, who, recording, cpu, queued
         self.n_samples = 0
+        self.has_tasks = False
         self._busy_ns = self._n_busy = 0
         self._samples: list[tuple[Int64Array, ...]] = []
 
@@ -191,20 +198,24 @@ class _Reader:
         for thread in part.threads:
             if not len(thread.stacks):
                 continue
-            lane = self.builder.lane(
-                pid=process.pid,
-                ppid=UNKNOWN if process.ppid is None else process.ppid,
-                tid=thread.tid,
-                process_name=process.name,
-                thread_name=process.thread_names.get(thread.tid, ""),
-                is_main=thread.tid == process.main_tid,
-                start_ns=part.started_ns + thread.offset_ns,
-                end_ns=UNKNOWN if process.ended_ns is None else process.ended_ns,
-            )
-            self._add_thread(part, thread, lane, nodes[thread.stacks], blocking[thread.stacks])
+            lanes = np.zeros(len(part.tasks) + 1, np.int64)
+            for task in np.unique(thread.tasks).tolist():
+                lanes[task] = self.builder.lane(
+                    pid=process.pid,
+                    ppid=UNKNOWN if process.ppid is None else process.ppid,
+                    tid=thread.tid,
+                    process_name=process.name,
+                    thread_name=process.thread_names.get(thread.tid, ""),
+                    task=part.tasks[task - 1] if task else "",
+                    is_main=thread.tid == process.main_tid,
+                    start_ns=part.started_ns + thread.offset_ns,
+                    end_ns=UNKNOWN if process.ended_ns is None else process.ended_ns,
+                )
+            self._add_thread(part, thread, lanes[thread.tasks], nodes[thread.stacks], blocking[thread.stacks])
+            self.has_tasks = self.has_tasks or bool(thread.tasks.any())
 
     def _add_thread(
-        self, part: _Part, thread: _Thread, lane: int, node: Int64Array, blocking: np.ndarray[tuple[int], np.dtype[np.bool_]]
+        self, part: _Part, thread: _Thread, lane: Int64Array, node: Int64Array, blocking: np.ndarray[tuple[int], np.dtype[np.bool_]]
     ) -> None:
         known = node != ROOT
         wall, cpu = thread.wall_ns, thread.cpu_ns
@@ -220,12 +231,14 @@ class _Reader:
             columns = (wall, np.where(waits, wall, 0), ones, used)
             if self.queued:
                 columns += (np.where(waits, 0, queued),)
-        unique, where = np.unique(node[known], return_inverse=True)
-        for metric, values in enumerate(columns):
-            sums = np.zeros(len(unique), np.int64)
-            np.add.at(sums, where, values[known])
-            for row, value in zip(unique.tolist(), sums.tolist(), strict=True):
-                self.builder.add(row, lane, metric, value)
+        for one in np.unique(lane).tolist():
+            chosen = known & (lane == one)
+            unique, where = np.unique(node[chosen], return_inverse=True)
+            for metric, values in enumerate(columns):
+                sums = np.zeros(len(unique), np.int64)
+                np.add.at(sums, where, values[chosen])
+                for row, value in zip(unique.tolist(), sums.tolist(), strict=True):
+                    self.builder.add(row, one, metric, value)
         self.n_samples += int(known.sum())
         running = known & ~waits
         self._busy_ns += int(wall[running].sum())
@@ -234,7 +247,7 @@ class _Reader:
             start = part.started_ns - self.recording.started_ns + thread.offset_ns
             times = np.maximum(start + np.cumsum(wall) - wall, 0)
             status = np.where(waits, int(Status.WAITING), int(Status.RUNNING))
-            self._samples.append((times[known], np.full(int(known.sum()), lane, np.int64), node[known], wall[known], status[known]))
+            self._samples.append((times[known], lane[known], node[known], wall[known], status[known]))
 
     def rate_achieved_hz(self) -> float | None:
         """Samples a second while threads ran; a waiting thread is sampled once, when it wakes."""
@@ -311,6 +324,7 @@ def _load(file: Path) -> _Part:
             offset_ns=cast(int, thread["offset_ns"]),
             stacks=np.frombuffer(cast(bytes, thread["stacks"]), np.int64),
             wall_ns=np.frombuffer(cast(bytes, thread["wall_ns"]), np.int64),
+            tasks=np.frombuffer(cast(bytes, thread["tasks"]), np.int64),
             cpu_ns=np.frombuffer(cast(bytes, thread["cpu_ns"]), np.int64),
             queued_ns=None if thread["queued_ns"] is None else np.frombuffer(cast(bytes, thread["queued_ns"]), np.int64),
         )
@@ -323,6 +337,7 @@ def _load(file: Path) -> _Part:
         frames=cast(Sequence[str], data["frames"]),
         qualnames=cast(Mapping[tuple[str, int, str], str], data["qualnames"]),
         stacks=cast(Sequence[tuple[int, ...]], data["stacks"]),
+        tasks=cast(Sequence[str], data["tasks"]),
         overhead_ns=cast(int, data["overhead_ns"]),
         lowered=cast(Sequence[tuple[int, float, float, float, float]], data["lowered"]),
         threads=threads,

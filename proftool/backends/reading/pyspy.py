@@ -161,6 +161,7 @@ def _read_segment(recording: Recording, segment: Segment) -> Profile:
     unseen = ["native frames are not shown"] if not recording.options.native else []
     if not recording.options.children:
         unseen.append("child processes were not recorded")
+    unseen += circumstances.tasks_unseen(frame.file or "" for frame in told.shared.frames)
     meta = circumstances.meta(
         replace(recording, notes=(), processes=()),
         who,
