@@ -8,6 +8,7 @@ the import costs a few milliseconds in place of ninety.
 The part is `marshal` of a dict: format, version, clock, interval, started_ns, frames (pyinstrument's frame texts),
 qualnames ((file, first line, name) of a code object -> its qualified name, from Python 3.11), stacks (tuples of frame
 numbers, outermost first) and threads: {tid, name, offset_ns, stacks (numbers), wall_ns, cpu_ns, queued_ns, tasks: arrays of bytes, int64},
+folded (of samples before those: stack, task, little CPU time, next to none for long, n, wall, CPU and queued ns),
 tasks (names of asyncio tasks; a thread's `tasks` count from 1, 0 = none ran),
 overhead_ns (time that sampling took of the thread that it took most of) and lowered (tid, second, share of time, Hz before, Hz after).
 `queued_ns` is how long the thread stood in line for a processor (Linux's schedstat); None where the system does not tell.
@@ -28,6 +29,10 @@ GAP_NS = 200_000
 """Time off the processor from which on it is worth 5 µs to ask why."""
 WINDOW_S = 0.5
 """Time that a thread is sampled for before what its samples cost is judged."""
+TIMELINE_MAX = 200_000
+"""Samples of a thread that are kept one by one, 8 MB; what is older counts in the totals alone."""
+LONG_NS = 20_000_000
+"""Without a blocking call in sight, so long without work is waiting."""
 TASKS_MAX = 100
 """Names of asyncio tasks that are told apart in a process."""
 LONGEST_S = 0.2
@@ -42,7 +47,7 @@ HAS_QUALNAMES = sys.version_info >= (3, 11)
 
 def start(part, options):
     sampler, version = _import_sampler(options.get("library_paths", ()))
-    sampler.StackSampler = _sparing(sampler.StackSampler)
+    sampler.StackSampler = _sparing(sampler.StackSampler)  # pyright: ignore[reportAttributeAccessIssue]
     return Recorder(
         part, sampler, version, float(options["interval_s"]), bool(options.get("cpu", False)), float(options.get("budget", 1.0))
     )
@@ -129,6 +134,7 @@ class _Thread:
         self.last_cpu_ns = time.thread_time_ns()
         self.last_queued_ns = queued_ns()
         self.tasks = array("q")
+        self.oldest, self.folded = 0, {}
         self.own = recorder.sampler.get_stack_sampler()
         self.wait_s = self.seen_s = 0.0
         self.cost_ns = self.past_cost_ns = self.n_seen = 0
@@ -142,11 +148,16 @@ class _Thread:
             now_ns = queued_ns()
             if now_ns is not None:
                 in_line_ns, self.last_queued_ns = now_ns - self.last_queued_ns, now_ns
-        self.queued_ns.append(in_line_ns)
-        self.tasks.append(self.recorder.task())
-        self.stacks.append(self.recorder.stack(call_stack, sys._getframe(1)))
-        self.wall_ns.append(wall_ns)
-        self.cpu_ns.append(spent_ns)
+        values = (wall_ns, spent_ns, in_line_ns, self.recorder.task(), self.recorder.stack(call_stack, sys._getframe(1)))
+        columns = (self.wall_ns, self.cpu_ns, self.queued_ns, self.tasks, self.stacks)
+        if len(self.stacks) < TIMELINE_MAX:
+            for column, value in zip(columns, values):  # noqa: B905 - strict= needs 3.10
+                column.append(value)
+        else:
+            self._fold(self.oldest)
+            for column, value in zip(columns, values):  # noqa: B905
+                column[self.oldest] = value
+            self.oldest = (self.oldest + 1) % TIMELINE_MAX
         own = self.own
         now_s = own.last_profile_time + seconds  # when this sample began: pyinstrument notes it when it has ended
         self.n_seen += 1
@@ -156,6 +167,17 @@ class _Thread:
             self._spare()
         if self.wait_s:
             own.due_s = now_s + self.wait_s
+
+    def _fold(self, at):
+        """Keep the oldest sample in the totals alone, apart by what tells waiting from work."""
+        wall_ns, cpu_ns, queued_ns = self.wall_ns[at], self.cpu_ns[at], self.queued_ns[at]
+        own_ns = wall_ns - min(queued_ns, max(wall_ns - cpu_ns, 0))
+        key = (self.stacks[at], self.tasks[at], cpu_ns * 2 < own_ns, own_ns > LONG_NS and cpu_ns * 50 < own_ns)
+        sums = self.folded.get(key)
+        if sums is None:
+            sums = self.folded[key] = [0, 0, 0, 0]
+        for place, value in enumerate((1, wall_ns, min(cpu_ns, wall_ns), wall_ns - own_ns)):
+            sums[place] += value
 
     def _spare(self):
         """Sample more rarely where the last samples took far more of the thread's time than the budget."""
@@ -279,14 +301,20 @@ class Recorder:
         n = min(map(len, (thread.cpu_ns, thread.wall_ns, thread.stacks, thread.queued_ns, thread.tasks)))
         while n and thread.stacks[n - 1] >= known:
             n -= 1
+        first = thread.oldest
+
+        def in_order(column):
+            return (column[first:n] + column[:first]).tobytes()
+
         return {
             "tid": thread.tid,
             "offset_ns": thread.offset_ns,
-            "stacks": thread.stacks[:n].tobytes(),
-            "wall_ns": thread.wall_ns[:n].tobytes(),
-            "tasks": thread.tasks[:n].tobytes(),
-            "cpu_ns": thread.cpu_ns[:n].tobytes(),
-            "queued_ns": None if thread.last_queued_ns is None else thread.queued_ns[:n].tobytes(),
+            "stacks": in_order(thread.stacks),
+            "wall_ns": in_order(thread.wall_ns),
+            "tasks": in_order(thread.tasks),
+            "cpu_ns": in_order(thread.cpu_ns),
+            "queued_ns": None if thread.last_queued_ns is None else in_order(thread.queued_ns),
+            "folded": [(*key, *sums) for key, sums in list(thread.folded.items()) if key[0] < known],
         }
 
 

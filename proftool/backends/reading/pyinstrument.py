@@ -133,13 +133,18 @@ def read(recording: Recording) -> Profile:
             "threads that were not started by Python's `threading`, and native frames, are not seen",
             *(("what an asyncio task waits for in `await` counts for its event loop, not for the task",) if reader.has_tasks else ()),
         ),
-        notes=[*notes, *(sentence for process, part in parts for sentence in _lowered(process, part))],
+        notes=[*notes, *_shortened(parts), *(sentence for process, part in parts for sentence in _lowered(process, part))],
     )
     overhead_ns = max((part.overhead_ns for _, part in parts), default=None)
     asked_hz = recording.options.rate_hz or DEFAULT_RATE_HZ
     kept_hz = min((low[4] for _, part in parts for low in part.lowered), default=None)
     one = replace(meta.passes[0], overhead_ns=overhead_ns, rate_kept_hz=None if kept_hz is None else min(kept_hz, asked_hz))
     return reader.build(meta=replace(meta, passes=(one,)))
+
+
+def _shortened(parts: Sequence[tuple[ProcessRecord, _Part]]) -> list[str]:
+    n = sum(int(thread.folded[:, 4].sum()) for _, part in parts for thread in part.threads)
+    return [f"the timeline holds the latest samples of each thread: {n} earlier ones count in the totals alone"] if n else []
 
 
 def _lowered(process: ProcessRecord, part: _Part) -> list[str]:
@@ -163,6 +168,8 @@ class _Thread:
     wall_ns: Int64Array
     cpu_ns: Int64Array
     queued_ns: Int64Array | None
+    folded: Int64Array
+    """A row for each kind of older samples: stack, task, little CPU, next to none for long, n, wall, CPU and queued ns."""
     tasks: Int64Array
     """At each sample the number of the task that ran, from 1, 0 = none."""
 
@@ -199,19 +206,20 @@ class _Reader:
             if not len(thread.stacks):
                 continue
             lanes = np.zeros(len(part.tasks) + 1, np.int64)
-            for task in np.unique(thread.tasks).tolist():
+            for task in np.unique(np.concatenate([thread.tasks, thread.folded[:, 1]])).tolist():
                 lanes[task] = self.builder.lane(
                     pid=process.pid,
                     ppid=UNKNOWN if process.ppid is None else process.ppid,
                     tid=thread.tid,
                     process_name=process.name,
                     thread_name=process.thread_names.get(thread.tid, ""),
-                    task=part.tasks[task - 1] if task else "",
+                    task=part.tasks[int(task) - 1] if task else "",
                     is_main=thread.tid == process.main_tid,
                     start_ns=part.started_ns + thread.offset_ns,
                     end_ns=UNKNOWN if process.ended_ns is None else process.ended_ns,
                 )
             self._add_thread(part, thread, lanes[thread.tasks], nodes[thread.stacks], blocking[thread.stacks])
+            self._add_folded(thread, lanes, nodes, blocking)
             self.has_tasks = self.has_tasks or bool(thread.tasks.any())
 
     def _add_thread(
@@ -244,10 +252,29 @@ class _Reader:
         self._busy_ns += int(wall[running].sum())
         self._n_busy += int(running.sum())
         if not self.cpu:
-            start = part.started_ns - self.recording.started_ns + thread.offset_ns
+            start = part.started_ns - self.recording.started_ns + thread.offset_ns + int(thread.folded[:, 5].sum())
             times = np.maximum(start + np.cumsum(wall) - wall, 0)
             status = np.where(waits, int(Status.WAITING), int(Status.RUNNING))
             self._samples.append((times[known], lane[known], node[known], wall[known], status[known]))
+
+    def _add_folded(
+        self, thread: _Thread, lanes: Int64Array, nodes: Int64Array, blocking: np.ndarray[tuple[int], np.dtype[np.bool_]]
+    ) -> None:
+        """Samples that the timeline does not hold."""
+        for stack, task, little, none_for_long, n, wall, cpu, queued in thread.folded.tolist():
+            node, lane = int(nodes[stack]), int(lanes[task])
+            if node == ROOT:
+                continue
+            waits = bool((blocking[stack] and little) or none_for_long)
+            values = (wall, n) if self.cpu else (wall, wall if waits else 0, n, cpu)
+            if self.queued:
+                values += (0 if waits else queued,)
+            for metric, value in enumerate(values):
+                self.builder.add(node, lane, metric, value)
+            self.n_samples += n
+            if not waits:
+                self._busy_ns += wall
+                self._n_busy += n
 
     def rate_achieved_hz(self) -> float | None:
         """Samples a second while threads ran; a waiting thread is sampled once, when it wakes."""
@@ -324,6 +351,7 @@ def _load(file: Path) -> _Part:
             offset_ns=cast(int, thread["offset_ns"]),
             stacks=np.frombuffer(cast(bytes, thread["stacks"]), np.int64),
             wall_ns=np.frombuffer(cast(bytes, thread["wall_ns"]), np.int64),
+            folded=np.array(cast(Sequence[tuple[int, ...]], thread["folded"]), np.int64).reshape(-1, 8),
             tasks=np.frombuffer(cast(bytes, thread["tasks"]), np.int64),
             cpu_ns=np.frombuffer(cast(bytes, thread["cpu_ns"]), np.int64),
             queued_ns=None if thread["queued_ns"] is None else np.frombuffer(cast(bytes, thread["queued_ns"]), np.int64),
