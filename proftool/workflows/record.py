@@ -190,10 +190,11 @@ def keep(passes: list[Profile], label: str | None, store: SqlRunStore, losses: l
     from proftool.model.merge import lenses
     from proftool.model.quality import judge
 
-    profile = checked(passes[0] if len(passes) == 1 else lenses(passes))
+    # Also what is only shown, or written with `-o`, holds no secret.
+    profile = store.redacted(checked(passes[0] if len(passes) == 1 else lenses(passes)))
     profile = profile.with_meta(replace(profile.meta, quality=judge(profile, n_cores=os.cpu_count())))
     try:
-        return Kept(profile=profile, run=store.add(profile, label=label))
+        return Kept(profile=profile, run=store.add_redacted(profile, label=label))
     except StoreError as error:
         losses.append(error)
         return Kept(profile=profile, run=None)

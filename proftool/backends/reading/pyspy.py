@@ -155,7 +155,7 @@ def _read_segment(recording: Recording, segment: Segment) -> Profile:
     except (msgspec.MsgspecError, OSError) as problem:
         raise _nothing(recording, f"its file cannot be read: {problem}") from problem
     who = circumstances.identifier(recording)
-    reader = _Reader(recording, segment, who, told, read_clocks(segment.folder, segment.duration_ns))
+    reader = _Reader(recording, segment, who, told, read_clocks(segment.folder, segment.duration_ns, segment.overhead_ns))
     if not reader.n_samples:
         raise _nothing(recording, "the program ended before the first sample")
     unseen = ["native frames are not shown"] if not recording.options.native else []
