@@ -142,15 +142,15 @@ def test_asyncio_tasks_are_lanes(tmp_path: Path) -> None:
 def test_a_long_recording_keeps_its_totals_in_bounded_memory(tmp_path: Path) -> None:
     """Only the latest samples stay in the timeline; older ones count in the totals, and the run says so."""
     few = tmp_path / "recorder.py"
-    few.write_text(RECORDER.read_text().replace("TIMELINE_MAX = 200_000", "TIMELINE_MAX = 100"))
+    few.write_text(RECORDER.read_text().replace("TIMELINE_MAX = 200_000", "TIMELINE_MAX = 20"))
     asked = RecordOptions(mode=Mode.SAMPLE)
     program = Program(python=Path(sys.executable), code=BURN + "time.sleep(0.2)\nfor _ in range(8): burn(0.1)\n")
     folder = tmp_path / "folder"
     folder.mkdir()
     recording = launch(program, replace(backend.command(program, asked, folder), recorder=few), asked, folder)
     profile = checked(backend.read(recording))
-    assert len(profile.samples) <= 100
-    assert 0.9e9 < total(profile, "wall_time") < 1.5e9
+    assert len(profile.samples) <= 20
+    assert 0.9e9 < total(profile, "wall_time") <= recording.duration_ns
     assert total(profile, "waiting_time") > 0.15e9
-    assert total(profile, "samples") == profile.meta.passes[0].samples > 100
+    assert total(profile, "samples") == profile.meta.passes[0].samples > 20
     assert any("earlier ones count in the totals alone" in note for note in profile.meta.passes[0].notes)
