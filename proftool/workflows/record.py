@@ -25,6 +25,7 @@ from proftool.launch.interpreter import inspect
 from proftool.launch.replay import Replay
 from proftool.launch.start import launch
 from proftool.settings import Settings
+from proftool.workflows import recover
 from proftool.workflows.choose import Choice, Wishes, choose
 
 if TYPE_CHECKING:
@@ -148,6 +149,7 @@ def _pass(request: Request, choice: Choice, store: SqlRunStore, stdin: Replay) -
     folder = store.recordings_folder()
     try:
         command = choice.backend.command(request.program, choice.options, folder)
+        recover.note(folder, request.program, choice, request.label)
         circumstances = Circumstances(Path.cwd(), speed.start(), command.reader)
         with stdin.one() as fd:
             recording = launch(
@@ -189,10 +191,11 @@ def keep(passes: list[Profile], label: str | None, store: SqlRunStore, losses: l
     from proftool.model.merge import lenses
     from proftool.model.quality import judge
 
-    profile = checked(passes[0] if len(passes) == 1 else lenses(passes))
+    # Also what is only shown, or written with `-o`, holds no secret.
+    profile = store.redacted(checked(passes[0] if len(passes) == 1 else lenses(passes)))
     profile = profile.with_meta(replace(profile.meta, quality=judge(profile, n_cores=os.cpu_count())))
     try:
-        return Kept(profile=profile, run=store.add(profile, label=label))
+        return Kept(profile=profile, run=store.add_redacted(profile, label=label))
     except StoreError as error:
         losses.append(error)
         return Kept(profile=profile, run=None)
