@@ -36,6 +36,8 @@ class Settings:
     """The store prunes itself beyond this; labelled runs stay."""
     rate_hz: float | None = None
     """Samples per second where no `--rate` is given; None = the backend's own."""
+    overhead_budget: float = 0.02
+    """Share of the time for which a sampling profiler may stop the program, 0..1; it samples more slowly beyond."""
     sample_backend: str | None = None
     trace_backend: str | None = None
     memory_backend: str | None = None
@@ -102,6 +104,7 @@ READERS: dict[str, Callable[[object], object]] = {
     "blobs": _text,
     "store_size_bytes": _size,
     "rate_hz": _rate,
+    "overhead_budget": _share,
     "sample_backend": _text,
     "trace_backend": _text,
     "memory_backend": _text,
@@ -168,9 +171,13 @@ def load(cwd: Path | None = None, *, flags: Mapping[str, object] | None = None, 
     return _with(found, values)
 
 
-def project_of(cwd: Path) -> Path | None:
-    """The nearest folder upward that holds a `pyproject.toml` or `.git`."""
-    return next((folder for folder in (cwd, *cwd.parents) if _exists(folder / "pyproject.toml") or _exists(folder / ".git")), None)
+def project_of(cwd: Path, *, root: Path = Path("/")) -> Path | None:
+    """The nearest folder upward that holds a `pyproject.toml` or `.git`; looked for below `root`, and named as seen from there."""
+    for folder in (cwd, *cwd.parents):
+        there = root / folder.relative_to("/") if root != Path("/") else folder
+        if _exists(there / "pyproject.toml") or _exists(there / ".git"):
+            return folder
+    return None
 
 
 def nearest(cwd: Path, name: str) -> Path | None:
