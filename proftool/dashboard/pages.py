@@ -80,7 +80,7 @@ class Pages:
         page = _number(request.query_params.get("page"), 1)
         label = request.query_params.get("label") or None
         found = self._store.find(RunQuery(label=label, limit=PER_PAGE + 1, offset=(page - 1) * PER_PAGE))
-        lines = {run.command: _polyline(_points(_alike(found[:PER_PAGE], run))) for run in found[:PER_PAGE]}
+        lines = {run.id: _polyline(_points(_alike(found[:PER_PAGE], run))) for run in found[:PER_PAGE]}
         return HTMLResponse(
             self._html("runs.html", title="Runs", runs=found[:PER_PAGE], lines=lines, page=page, label=label, more=len(found) > PER_PAGE)
         )
