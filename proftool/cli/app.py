@@ -33,6 +33,7 @@ VERBS: tuple[tuple[str, str], ...] = (
     ("label", "proftool.cli.label:label"),
     ("rm", "proftool.cli.rm:rm"),
     ("prune", "proftool.cli.prune:prune"),
+    ("serve", "proftool.cli.serve:serve"),
     ("doctor", "proftool.cli.doctor:doctor"),
     ("mcp", "proftool.cli.mcp:mcp"),
 )
