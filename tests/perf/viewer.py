@@ -46,8 +46,8 @@ CANVAS = """[...document.querySelectorAll('canvas')].some(c => { if (c.width * c
   const pen = new OffscreenCanvas(64, 64).getContext('2d'); pen.drawImage(c, 0, 0, 64, 64); const p = new Uint32Array(pen.getImageData(0, 0, 64, 64).data.buffer);
   return p.some(v => v !== p[0]); })"""
 SVG = "document.querySelectorAll('svg rect').length > 50"
-TEXT = "document.body && /function_\\\\d/.test(document.body.innerText)"
-UNTIL = "new Promise(done => { const look = () => ((%s) ? done(performance.now()) : requestAnimationFrame(look)); look(); })"
+TEXT = "document.body && /function_[0-9]/.test(document.body.innerText)"
+UNTIL = "new Promise(done => { const look = () => ((%s) ? done(performance.now()) : performance.now() > 60000 ? done(NaN) : requestAnimationFrame(look)); look(); })"
 REPAINTED = """new Promise(done => addEventListener('pointerdown', e => requestAnimationFrame(() => requestAnimationFrame(() => done(performance.now() - e.timeStamp))), {once: true, capture: true}))"""
 FOUND = """new Promise(done => { let typed = 0; addEventListener('input', e => typed = e.timeStamp, {capture: true});
   const look = () => (typed && /match/.test(document.querySelector('.found').innerText) ? done(performance.now() - typed) : requestAnimationFrame(look)); look(); })"""
@@ -65,15 +65,18 @@ def tree(n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             np.append(0, (function[own] + np.arange(copies)[:, None] * 31) % FUNCTIONS).astype(np.int32),
             np.append(0, np.tile(value[own], copies)),
         )
-    rng, parent, function, leaves = random.Random(20), [-1], [0], {0: 1}
+    rng, parent, function, calls, leaves = random.Random(20), [-1], [0], [0], {0: 1}
     stack = [0]
     while len(parent) < n:
         keep = rng.randint(2, 14) if rng.random() < 600 / n else max(15, len(stack) - 1 - int(rng.expovariate(1 / 7)))
         del stack[min(keep, len(stack)) :]
         deep = min(80, max(30, len(stack) + 1 + int(rng.expovariate(1 / 8))))
         while len(stack) < deep:
-            parent.append(stack[-1])
-            function.append((len(parent) * 101) % FUNCTIONS)  # siblings never repeat: there are far fewer than functions
+            up = stack[-1]
+            parent.append(up)
+            function.append((function[up] * 31 + 17 + calls[up] * 101) % FUNCTIONS)  # siblings never repeat
+            calls[up] += 1
+            calls.append(0)
             stack.append(len(parent) - 1)
         leaves[stack[-1]] = min(100_000, int(rng.paretovariate(1.1))) * 1_000_000
     value = np.zeros(len(parent), np.int64)
@@ -146,6 +149,8 @@ def memray(tree: Arrays, folder: Path) -> Callable[[], str]:
     import memray as package
     from memray.reporters.flamegraph import FlameGraphReporter
 
+    places = [(f"function_{k}", f"package/module_{k % 97}.py", k + 1) for k in range(FUNCTIONS)]
+
     class Record:
         """What the reporter reads of an AllocationRecord."""
 
@@ -155,7 +160,7 @@ def memray(tree: Arrays, folder: Path) -> Callable[[], str]:
             self.stack, self.size = stack, size
 
         def stack_trace(self) -> list[tuple[str, str, int]]:
-            return [(f"function_{k}", f"package/module_{k % 97}.py", k + 1) for k in reversed(self.stack)]
+            return [places[k] for k in reversed(self.stack)]
 
     def write() -> str:
         records = (Record(stack, value) for stack, value in stacks(*tree))
@@ -225,10 +230,10 @@ def speedscope(tree: Arrays, folder: Path) -> Callable[[], str]:
 VIEWERS: dict[str, tuple[Callable[[Arrays, Path], Callable[[], str]], str, str]] = {
     "proftool": (proftool, CANVAS, "proftool.html"),
     "proftool diff": (proftool_diff, CANVAS, "diff.html"),
-    "memray": (memray, SVG, "memray.html"),
     "pyinstrument": (pyinstrument, TEXT, "pyinstrument.html"),
     "d3-flame-graph": (d3, SVG, "d3.html"),
     "speedscope": (speedscope, CANVAS, "stacks.txt"),
+    "memray": (memray, SVG, "memray.html"),
 }
 """Name -> (writer, when it has painted, its file)."""
 
@@ -249,7 +254,9 @@ def look(browser: Browser, url: str, painted: str, searches: bool) -> tuple[floa
         page.goto(url, wait_until="commit", timeout=120_000)
         cdp = page.context.new_cdp_session(page)
         ask = lambda e: cdp.send("Runtime.evaluate", {"expression": e, "awaitPromise": True, "returnByValue": True})["result"].get("value")  # noqa: E731
-        paint = float(ask(UNTIL % painted)) / 1000
+        if (painted_ms := ask(UNTIL % painted)) is None:
+            raise TimeoutError("no picture after 60 s")
+        paint = float(painted_ms) / 1000
         page.wait_for_timeout(1500)
         heap = cdp.send("Runtime.getHeapUsage")
         ask(f"void (window.clicked = {REPAINTED})")
@@ -289,7 +296,7 @@ def row(size: int, name: str, folder: Path, browser: Browser, port: int) -> str:
         while len(looks) < 3 and (not looks or looks[0][0] < 5):
             looks.append(look(browser, f"http://127.0.0.1:{port}/{where}", painted, name.startswith("proftool")))
     except Exception as error:  # a viewer that gives up is a result
-        return f"{begin} gave up: {type(error).__name__} | | | |"
+        return f"{begin} gave up: {error or type(error).__name__} | | | |"
     paint, heap, click, found = (statistics.median(column) for column in zip(*looks, strict=True))
     return f"{begin} {paint:.2f} | {heap:.0f} | {click:.0f} | {'' if found != found else f'{found:.0f}'} |"
 

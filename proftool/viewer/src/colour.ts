@@ -35,7 +35,7 @@ function hue(h: number, dark: boolean): Rgb {
 export function diffColour(known: number, before: number, after: number, theme: "light" | "dark"): Rgb {
   const c = PALETTE[theme], size = Math.max(before, after);
   if (!size || !known) return c.unknown;
-  return mix(c.unknown, known > 0 ? c.more : c.less, Math.min(1, 0.2 + (Math.abs(known) / size) * 1.6));
+  return mix(c.unknown, known > 0 ? c.more : c.less, Math.min(1, 0.12 + (Math.abs(known) / size) * 1.1));
 }
 
 /** A function from row to pixel. `matches` (per function) fades all that does not match. */

@@ -27,8 +27,9 @@ export interface Pane {
 
 /** One half of the sandwich: the callers of the chosen function above it, or its callees below. */
 class Half implements Pane {
-  zoom = $state(0);
-  selected = $state(0);
+  /** Row 1 is the function itself; row 0 would say the same again. */
+  zoom = $state(1);
+  selected = $state(1);
   view = $derived.by<View>(() => this.make());
   sorter = $derived.by(() => new Sorter(this.view.tree, this.view.total, "heavy", (row) => this.name(row)));
   constructor(readonly session: Session, readonly inverted: boolean, readonly make: () => View) {}
@@ -42,7 +43,7 @@ class Half implements Pane {
     return row < this.view.tree.node.length ? rowFunction(this.session.p, this.view.tree, row) : -1;
   }
   zoomTo(row: number): void {
-    this.zoom = this.selected = row;
+    this.zoom = this.selected = Math.max(1, row);
   }
 }
 
