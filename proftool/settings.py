@@ -46,7 +46,7 @@ class Settings:
     redact: tuple[str, ...] = ()
     """Regular expressions of further secrets; a group named `value` narrows what is replaced."""
     editor: str | None = None
-    """URL of a source line for `open`: `vscode://file/{file}:{line}`."""
+    """URL of a source line in HTML reports, with {path} and {line}; None = `vscode://file/{path}:{line}`."""
     html_size_bytes: int = 10_000_000
     """Bound of an HTML report."""
     origins: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -61,6 +61,15 @@ def _text(value: object) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ValueError("write a text that is not empty")
     return value
+
+
+def _editor(value: object) -> str:
+    text = _text(value)
+    if "{path}" not in text or "://" not in text:
+        raise ValueError(
+            "write a URL with {path} and {line}, for example `vscode://file/{path}:{line}` or `idea://open?file={path}&line={line}`"
+        )
+    return text
 
 
 def _size(value: object) -> int:
@@ -110,7 +119,7 @@ READERS: dict[str, Callable[[object], object]] = {
     "memory_backend": _text,
     "diff_floor": _share,
     "redact": _patterns,
-    "editor": _text,
+    "editor": _editor,
     "html_size_bytes": _size,
 }
 """Setting -> how its value is read; ValueError says what to write."""
