@@ -24,6 +24,9 @@ Measure = Callable[[Literal["base", "new"], int], Value]
 
 ALPHA = 0.01
 """For the suite as a whole: the share of comparisons of identical code that may raise an alarm."""
+FLOOR = 0.01
+"""Relative changes below it are not claimed."""
+PEAK_FLOOR_BYTES = 1 << 18
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +37,7 @@ class Plan:
     most_pairs: int = 60
     most_seconds: float | None = None
     """Judge with what there is at the first look after this long; None goes on to the last pair."""
-    floor: float = 0.01
+    floor: float = FLOOR
     alpha: float = ALPHA
     null_every: int = 3
     """One null pair in so many rounds."""
@@ -57,9 +60,13 @@ class Series:
     base: list[Value] = field(default_factory=list[Value])
     new: list[Value] = field(default_factory=list[Value])
     decided: bool = False
+    quantity: Literal["time", "peak"] = "time"
+    """What is judged: time by the clock, or peak memory."""
 
     def pick(self, value: Value) -> float:
         """The number that this benchmark is judged by."""
+        if self.quantity == "peak":
+            return float(value.peak_bytes)
         return value.cpu_ns if self.clock == "cpu" else value.wall_ns
 
     def values(self, side: Literal["base", "new"]) -> Floats:
@@ -86,7 +93,21 @@ class Compared:
     verdict: Verdict
     mde: float
     """Relative change that would have been found with 80 % power."""
-    peak_bytes: tuple[int, int]
+    peak_bytes: tuple[float, float]
+    """Median over processes of either side."""
+    peak: Estimate
+    """Ratio of the peaks, new / base."""
+    involuntary_switches: float = 0.0
+    """Median over the processes of both sides."""
+    steal_share: float = 0.0
+    """Part of the measured time that the hypervisor gave to others, at most."""
+
+    @property
+    def peak_verdict(self) -> str:
+        """`more`, `less`, `same` or `inconclusive`, by the same rule as time."""
+        # An interpreter's own bookkeeping differs by a few pages between two runs of one program.
+        word = judge(self.peak, self.peak.p, ALPHA, max(FLOOR, PEAK_FLOOR_BYTES / max(self.peak_bytes[0], 1.0)))
+        return {Verdict.SLOWER: "more", Verdict.FASTER: "less"}.get(word, str(word))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,6 +170,8 @@ def _null_pair(one: Series, order: random.Random) -> float:
 
 def _judged(series: Sequence[Series], plan: Plan, alpha: float) -> list[Compared]:
     found = [estimate(one.log_ratio()) for one in series]
+    peaks = [[np.array([float(v.peak_bytes) for v in side]) for side in (one.base, one.new)] for one in series]
+    noise = [[v for side in (one.base, one.new) for v in side] for one in series]
     adjusted = holm(np.array([f.p for f in found]))
     return [
         Compared(
@@ -160,9 +183,12 @@ def _judged(series: Sequence[Series], plan: Plan, alpha: float) -> list[Compared
             p=float(p),
             verdict=judge(f, float(p), alpha, plan.floor),
             mde=minimum_detectable(one.log_ratio(), plan.alpha),
-            peak_bytes=(max(v.peak_bytes for v in one.base), max(v.peak_bytes for v in one.new)),
+            peak_bytes=(float(np.median(peak[0])), float(np.median(peak[1]))),
+            peak=estimate(np.log(np.maximum(peak[1], 1)) - np.log(np.maximum(peak[0], 1))),
+            involuntary_switches=float(np.median([v.involuntary_switches for v in values])),
+            steal_share=min(sum(v.steal_ns for v in values) / max(sum(v.wall_ns * v.loops for v in values), 1.0), 1.0),
         )
-        for one, f, p in zip(series, found, adjusted, strict=True)
+        for one, f, p, peak, values in zip(series, found, adjusted, peaks, noise, strict=True)
     ]
 
 

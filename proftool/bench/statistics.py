@@ -56,7 +56,7 @@ def hodges_lehmann(values: Floats) -> float:
 def sign_flip_p(values: Floats, seed: int = 0, n_random: int = 1 << 14) -> float:
     """Two-sided p that values symmetric around 0 lie this far off it; exact up to `EXACT_PAIRS` values."""
     n = len(values)
-    if not n:
+    if not values.any():
         return 1.0
     if n <= EXACT_PAIRS:
         bits = (np.arange(1 << n)[:, None] >> np.arange(n)) & 1
@@ -157,3 +157,44 @@ def judge(found: Estimate, p_adjusted: float, alpha: float, floor: float) -> Ver
     if found.low > 1 / (1 + floor) and found.high < 1 + floor:
         return Verdict.SAME
     return Verdict.INCONCLUSIVE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outliers:
+    """Numbers of values beyond Tukey's fences: 1.5 (mild) and 3 (severe) times the middle half's width."""
+
+    low_severe: int
+    low_mild: int
+    high_mild: int
+    high_severe: int
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.low_severe + self.low_mild + self.high_mild + self.high_severe
+
+    def told(self) -> str:
+        """`2 high mild, 1 high severe`; empty where there are none."""
+        counts = (
+            ("low severe", self.low_severe), ("low mild", self.low_mild), ("high mild", self.high_mild), ("high severe", self.high_severe),
+        )  # fmt: skip
+        return ", ".join(f"{n} {name}" for name, n in counts if n)
+
+
+def outliers(values: Floats) -> Outliers:
+    """Values classified by Tukey's fences (Exploratory Data Analysis, 1977), as criterion does."""
+    low, high = (float(q) for q in np.quantile(values, (0.25, 0.75)))
+    width = high - low
+    return Outliers(
+        low_severe=int((values < low - 3 * width).sum()),
+        low_mild=int(((values < low - 1.5 * width) & (values >= low - 3 * width)).sum()),
+        high_mild=int(((values > high + 1.5 * width) & (values <= high + 3 * width)).sum()),
+        high_severe=int((values > high + 3 * width).sum()),
+    )
+
+
+def bootstrap_median(values: Floats, confidence: float = 0.95, seed: int = 0, n: int = 2000) -> tuple[float, float]:
+    """Percentile bootstrap interval of the median (Efron 1979); the values are one a process."""
+    drawn = np.random.default_rng(seed).choice(values, (n, len(values)))
+    low, high = np.quantile(np.median(drawn, axis=1), ((1 - confidence) / 2, (1 + confidence) / 2))
+    return float(low), float(high)
