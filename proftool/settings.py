@@ -124,6 +124,8 @@ def variable(name: str) -> str:
 
 
 _NAMES = {key(name): name for name in READERS}
+_TABLES = frozenset({"budgets"})
+"""Tables of [tool.proftool] that are no settings; bench/budgets.py reads its own."""
 
 
 def load(cwd: Path | None = None, *, flags: Mapping[str, object] | None = None, environ: Mapping[str, str] | None = None) -> Settings:
@@ -150,6 +152,8 @@ def load(cwd: Path | None = None, *, flags: Mapping[str, object] | None = None, 
 
     file = nearest(cwd, "pyproject.toml")
     for word, value in (_table(file) if file else {}).items():
+        if word in _TABLES:
+            continue
         name = _NAMES.get(word.replace("_", "-"))
         if name is None:
             raise _unknown(word, f"`{file}` has it in [tool.proftool]")

@@ -1,8 +1,8 @@
 """Where did a series of values change its level? E-divisive: the split with the largest energy distance, tested by permutation.
 
 It assumes nothing of the values' distribution; of each segment only that its values could come in any order. A split is kept when few
-shuffled segments have one as large; both halves are then looked at in the same way. Values are compared by their logarithm, so that a change
-counts by its ratio.
+shuffled segments have one as large; both halves are then looked at in the same way. Values are compared by their logarithm, so
+that a change counts by its ratio.
 
 Source: Matteson & James, "A nonparametric approach for multiple change point analysis" (2014); used on benchmark histories by Daly et al.,
 "The use of change point detection to identify software performance regressions" (2020).

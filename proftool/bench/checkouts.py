@@ -193,6 +193,6 @@ def _refuse_built(root: Path, tree: Path) -> None:
         raise UsageError(
             f"the checkout holds compiled extensions that a worktree lacks: {', '.join(missing[:3])}",
             cause="they are built, not committed, so a side at another revision would run without them or with the wrong ones",
-            fix="build them in each worktree, `--build 'python setup.py build_ext --inplace'`, or install each side in an environment of its "
-            "own: `--base-python A --new-python B`",
+            fix="build them in each worktree, `--build 'python setup.py build_ext --inplace'`, or install each side in an environment of "
+            "its own: `--base-python A --new-python B`",
         )

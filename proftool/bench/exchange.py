@@ -77,7 +77,8 @@ def read(path: Path) -> list[Measured]:
     except msgspec.ValidationError as error:
         raise CorruptProfile(f"`{path}` is cut short or changed", cause=str(error), fix="write it again") from error
     raise UnknownFormat(
-        f"`{path}` holds no benchmarks that can be read", cause="it is neither pyperf's nor pytest-benchmark's JSON", fix="`pyperf -o FILE` or "
+        f"`{path}` holds no benchmarks that can be read", cause="it is neither pyperf's nor pytest-benchmark's JSON",
+        fix="`pyperf -o FILE` or "
         "`pytest --benchmark-json FILE` write such files",
     )  # fmt: skip
 
@@ -160,7 +161,8 @@ def _cpus() -> int:
 def _pytest_benchmark(rows: Sequence[Measured]) -> dict[str, object]:
     return {
         "machine_info": {
-            "node": platform.node(), "processor": platform.processor(), "machine": platform.machine(), "python_compiler": platform.python_compiler(),
+            "node": platform.node(), "processor": platform.processor(), "machine": platform.machine(),
+            "python_compiler": platform.python_compiler(),
             "python_implementation": platform.python_implementation(), "python_implementation_version": platform.python_version(),
             "python_version": platform.python_version(), "python_build": list(platform.python_build()), "release": platform.release(),
             "system": platform.system(), "cpu": {"count": _cpus()},

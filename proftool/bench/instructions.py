@@ -74,7 +74,8 @@ def count(side: Side, command: Sequence[str], *, descriptor: int | None = None) 
             tool = [by.program, "stat", "-x,", "-e", "instructions:u", "-o", f"{folder}/out", "--"]
         else:
             tool = [
-                by.program, "--tool=cachegrind", "--cache-sim=no", "--trace-children=yes", "-q", f"--cachegrind-out-file={folder}/out.%p", "--",
+                by.program, "--tool=cachegrind", "--cache-sim=no", "--trace-children=yes", "-q",
+                f"--cachegrind-out-file={folder}/out.%p", "--",
             ]  # fmt: skip
         done = subprocess.run(
             [*fixed, *tool, *command], cwd=side.root, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,

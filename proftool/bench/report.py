@@ -177,7 +177,7 @@ def calls_told(cause: Cause) -> str:
     if before == after:
         return f"calls {after} as before, each {signed(cause.dearer_calls_ns / max(cause.calls[1], 1e-9), _NS)}"
     counts = f"calls {before} → {after}"
-    if min(cause.calls) <= 0:
+    if not cause.calls[0] or not cause.calls[1]:
         return counts
     if abs(cause.dearer_calls_ns) <= SAME_COST * abs(cause.delta_ns):
         return f"{counts}, cost per call unchanged"

@@ -29,6 +29,7 @@ VERBS: tuple[tuple[str, str], ...] = (
     ("gate", "proftool.cli.gate:gate"),
     ("bench", "proftool.cli.bench:bench"),
     ("ab", "proftool.cli.ab:ab"),
+    ("bisect", "proftool.cli.bisect:bisect"),
     ("export", "proftool.cli.export:export"),
     ("import", "proftool.cli.imports:import_"),
     ("label", "proftool.cli.label:label"),

@@ -53,6 +53,8 @@ class Asked:
     build: str | None = None
     most_pairs: int = 60
     budget_s: float | None = None
+    clock: Literal["cpu", "wall"] | None = None
+    """None chooses by what the work does."""
     quantity: Literal["time", "peak"] = "time"
     pages: Path | None = None
     """Folder for differential flame graphs; None writes none."""
@@ -159,7 +161,7 @@ def _of_command(asked: Asked, both: dict[str, Side]) -> Subject:
         return measure_command(both[side], words[side], seed=seed)
 
     # A command that mostly waits is judged by what its user sees; one that works, by what it costs.
-    clock: Literal["cpu", "wall"] = "cpu" if does_work([*first.values()]) else "wall"
+    clock: Literal["cpu", "wall"] = asked.clock or ("cpu" if does_work([*first.values()]) else "wall")
     name = " ".join(command)
     series = Series(name=name, measure=value, clock=clock, quantity=asked.quantity)
     return Subject(series, Work(words["base"], 1, words["base"], 1))
@@ -188,7 +190,7 @@ def _of_benchmarks(asked: Asked, both: dict[str, Side]) -> list[Subject]:
             return measure(both[side], file, name, seed=seed, loops=loops)
 
         own = first["base"]
-        clock: Literal["cpu", "wall"] = "cpu" if does_work([*first.values()]) else "wall"
+        clock: Literal["cpu", "wall"] = asked.clock or ("cpu" if does_work([*first.values()]) else "wall")
         series = Series(name=f"{file.as_posix()}::{name}", measure=value, clock=clock, quantity=asked.quantity)
         result.append(Subject(series, work_of(both["base"], file, name, own)))
     return result

@@ -63,7 +63,8 @@ def document(found: Sequence[Series]) -> dict[str, object]:
                 "name": one.name,
                 "points": [
                     {
-                        "at": p.at, "commit": p.commit, "dirty": p.dirty, "median": p.median_ns, "interval": [p.low_ns, p.high_ns], "n": p.n,
+                        "at": p.at, "commit": p.commit, "dirty": p.dirty, "median": p.median_ns, "interval": [p.low_ns, p.high_ns],
+                        "n": p.n,
                         "peak_bytes": p.peak_bytes,
                     }
                     for p in one.points
