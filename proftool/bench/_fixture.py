@@ -61,6 +61,7 @@ class Benchmark:
         self.stats: Stats | None = None
         self.answer: dict[str, Any] | None = None
         self._spec, self._measure, self._used = dict(spec), measure, False
+        self._end: Callable[[], None] = lambda: None
 
     @property
     def disabled(self) -> bool:
@@ -70,10 +71,13 @@ class Benchmark:
     def __call__(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Measure `function(*args, **kwargs)`; what one more call of it returned."""
         run = self._begin(function)
-        if self.enabled:
-            # A lambda would add its own call to each of the function's.
-            self._take(self._measure(run if not args and not kwargs else lambda: run(*args, **kwargs), self._spec))
-        return run(*args, **kwargs)
+        try:
+            if self.enabled:
+                # A lambda would add its own call to each of the function's.
+                self._take(self._measure(run if not args and not kwargs else lambda: run(*args, **kwargs), self._spec))
+            return run(*args, **kwargs)
+        finally:
+            self._end()
 
     def pedantic(
         self,
@@ -125,6 +129,7 @@ class Benchmark:
             result[0] = run(*args, **named)
         while waiting:
             waiting.pop()()
+        self._end()
         return result[0]
 
     def _begin(self, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -136,6 +141,7 @@ class Benchmark:
         import asyncio
 
         loop = asyncio.new_event_loop()
+        self._end = loop.close
         return lambda *args, **kwargs: loop.run_until_complete(function(*args, **kwargs))
 
     def _take(self, answer: dict[str, Any]) -> None:

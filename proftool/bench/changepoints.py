@@ -1,8 +1,8 @@
 """Where did a series of values change its level? E-divisive: the split with the largest energy distance, tested by permutation.
 
 It assumes nothing of the values' distribution; of each segment only that its values could come in any order. A split is kept when few
-shuffled segments have one as large; both halves are then looked at in the same way. Values are compared by their logarithm, so
-that a change counts by its ratio.
+shuffled segments have one as large; both halves are then looked at in the same way. Ranks stand for values, so that a single wild
+one counts no more than the largest of the others.
 
 Source: Matteson & James, "A nonparametric approach for multiple change point analysis" (2014); used on benchmark histories by Daly et al.,
 "The use of change point detection to identify software performance regressions" (2020).
@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from proftool.bench.statistics import Floats
+from proftool.bench.statistics import Floats, ranks
 
 LEAST = 3
 """Values in a segment."""
@@ -23,16 +23,17 @@ N_SHUFFLED = 399
 
 def change_points(values: Floats, *, alpha: float = ALPHA, least: int = LEAST, seed: int = 0) -> list[int]:
     """Places at which a new level begins, in order; empty where nothing changed."""
-    logs = np.log(np.maximum(np.asarray(values, np.float64), 1e-9))
-    distance = np.abs(logs[:, None] - logs[None, :])
+    series = np.asarray(values, np.float64)
     rng = np.random.default_rng(seed)
     found: list[int] = []
-    waiting = [(0, len(logs))]
+    waiting = [(0, len(series))]
     while waiting:
         low, high = waiting.pop()
         if high - low < 2 * least:
             continue
-        own = distance[low:high, low:high]
+        # Ranks in place of values: one session on a disturbed machine is no level of its own.
+        rank = ranks(series[low:high])
+        own = np.abs(rank[:, None] - rank[None, :])
         at, best = _split(own, least)
         if best <= 0:
             continue

@@ -66,12 +66,12 @@ def sign_flip_p(values: Floats, seed: int = 0, n_random: int = 1 << 14) -> float
         signs = np.random.default_rng(seed).choice(np.array([-1.0, 1.0]), (n_random, n))
         extra = 1  # the observed pattern itself, so that p is never 0 (Phipson & Smyth 2010)
     # Scores bound the pull of a single disturbed pair: rank of |x| with its sign (Wilcoxon's) instead of x itself.
-    ranks = _ranks(np.abs(values)) * np.sign(values)
-    reached = np.abs(signs @ np.abs(ranks)) >= abs(ranks.sum()) - 1e-9
+    signed = ranks(np.abs(values)) * np.sign(values)
+    reached = np.abs(signs @ np.abs(signed)) >= abs(signed.sum()) - 1e-9
     return float((reached.sum() + extra) / (len(signs) + extra))
 
 
-def _ranks(values: Floats) -> Floats:
+def ranks(values: Floats) -> Floats:
     """Ranks from 1, ties sharing their mean."""
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
