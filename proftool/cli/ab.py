@@ -55,7 +55,8 @@ def ab(
         budget_s = duration_ns(budget) / NS_PER_S if budget else None
     except ValueError as problem:
         raise UsageError("the budget is no time", cause=str(problem), fix="`--budget 2m`") from problem
-    place = find_place(settings.load())
+    set_ = settings.load()
+    place = find_place(set_)
     asked = work.Asked(
         base=base,
         head=head,
@@ -65,7 +66,7 @@ def ab(
             work.Setting(python=work.interpreter(base_python or python), env=_environment(base_env)),
             work.Setting(python=work.interpreter(new_python or python), env=_environment(new_env)),
         ),
-        carry=carry or (),
+        carry=carry or set_.carry,
         build=build,
         most_pairs=most_pairs,
         budget_s=budget_s,

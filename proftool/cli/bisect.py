@@ -26,6 +26,7 @@ def bisect(
     quiet: Quiet = False,
 ) -> int:
     """Find the commit that changed how long it takes. Exits 0 (one commit) or 10 (several are left)."""
+    from proftool import settings
     from proftool.cli import output as streams
     from proftool.errors import UsageError
     from proftool.workflows import bench as work
@@ -41,9 +42,15 @@ def bisect(
         )
     setting = work.Setting(python=work.interpreter(python))
     asked = work.Asked(
-        base=good, head=bad, command=after or None, only=bench, settings=(setting, setting), carry=carry or (), build=build,
+        base=good,
+        head=bad,
+        command=after or None,
+        only=bench,
+        settings=(setting, setting),
+        carry=carry or settings.load().carry,
+        build=build,
         most_pairs=most_pairs,
-    )  # fmt: skip
+    )
     found = search.bisect(asked, function, say=streams.progress)
     if json:
         streams.document(search.document(found))
