@@ -111,17 +111,12 @@ class Compared:
     """Median over processes of either side."""
     peak: Estimate
     """Ratio of the peaks, new / base."""
+    peak_verdict: str = "inconclusive"
+    """`more`, `less`, `same` or `inconclusive`, by the same rules as time."""
     involuntary_switches: float = 0.0
     """Median over the processes of both sides."""
     steal_share: float = 0.0
     """Part of the measured time that the hypervisor gave to others, at most."""
-
-    @property
-    def peak_verdict(self) -> str:
-        """`more`, `less`, `same` or `inconclusive`, by the same rule as time."""
-        # An interpreter's own bookkeeping differs by a few pages between two runs of one program.
-        word = judge(self.peak, self.peak.p, ALPHA, max(FLOOR, PEAK_FLOOR_BYTES / max(self.peak_bytes[0], 1.0)))
-        return {Verdict.SLOWER: "more", Verdict.FASTER: "less"}.get(word, str(word))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,7 +183,7 @@ def _null_pair(one: Series, order: random.Random) -> float:
 
 def _judged(series: Sequence[Series], plan: Plan, alpha: float) -> list[Compared]:
     found = [estimate(one.log_ratio()) for one in series]
-    peaks = [[np.array([float(v.peak_bytes) for v in side]) for side in (one.base, one.new)] for one in series]
+    peaks = [[np.array([float(max(v.peak_bytes, 1)) for v in side]) for side in (one.base, one.new)] for one in series]
     noise = [[v for side in (one.base, one.new) for v in side] for one in series]
     adjusted = holm(np.array([f.p for f in found]))
     return [
@@ -202,12 +197,23 @@ def _judged(series: Sequence[Series], plan: Plan, alpha: float) -> list[Compared
             verdict=judge(f, float(p), alpha, plan.floor),
             mde=minimum_detectable(one.log_ratio(), plan.alpha),
             peak_bytes=(float(np.median(peak[0])), float(np.median(peak[1]))),
-            peak=estimate(np.log(np.maximum(peak[1], 1)) - np.log(np.maximum(peak[0], 1))),
+            peak=estimate(np.log(peak[1] / peak[0])),
+            peak_verdict=_peak_verdict(peak[0], peak[1]),
             involuntary_switches=float(np.median([v.involuntary_switches for v in values])),
             steal_share=min(sum(v.steal_ns for v in values) / max(sum(v.wall_ns * v.loops for v in values), 1.0), 1.0),
         )
         for one, f, p, peak, values in zip(series, found, adjusted, peaks, noise, strict=True)
     ]
+
+
+def _peak_verdict(base: Floats, new: Floats) -> str:
+    values = np.log(new / base)
+    found = estimate(values)
+    # An interpreter's own bookkeeping differs by a few pages between two runs of one program.
+    word = judge(found, found.p, ALPHA, max(FLOOR, PEAK_FLOOR_BYTES / float(np.median(base))))
+    if word is Verdict.INCONCLUSIVE:
+        word = obvious(values)
+    return {Verdict.SLOWER: "more", Verdict.FASTER: "less"}.get(word, str(word))
 
 
 def _control(null: Sequence[float]) -> NullControl:

@@ -133,7 +133,8 @@ def comparison_lines(found: Comparison) -> list[str]:
     """What was compared, then each benchmark with its verdict and its causes."""
     pairs = max((len(a.base_ns) for a in found.answers), default=0)
     lines = [f"  {found.base} ↔ {found.new}   {pairs} pairs, {found.seconds:.0f} s   A/A control: {found.control.verdict}"]
-    named = len(found.answers) > 1 or " " not in found.answers[0].name
+    # The name of a single command was just typed.
+    named = any("::" in a.name for a in found.answers)
     for a in found.answers:
         change = f"{(a.found.ratio - 1) * 100:+.1f} %  [{(a.found.low - 1) * 100:+.1f}, {(a.found.high - 1) * 100:+.1f}]"
         times = f"{people(float(np.median(a.base_ns)), _NS)} → {people(float(np.median(a.new_ns)), _NS)}"
@@ -179,7 +180,9 @@ def calls_told(cause: Cause) -> str:
     counts = f"calls {before} → {after}"
     if not cause.calls[0] or not cause.calls[1]:
         return counts
-    if abs(cause.dearer_calls_ns) <= SAME_COST * abs(cause.delta_ns):
+    # What lies within the interval of the whole change is no change of the cost.
+    half = 0.0 if cause.low_ns is None or cause.high_ns is None else (cause.high_ns - cause.low_ns) / 2
+    if abs(cause.dearer_calls_ns) <= max(SAME_COST * abs(cause.delta_ns), min(half, abs(cause.delta_ns) / 2)):
         return f"{counts}, cost per call unchanged"
     return f"{counts} ({signed(cause.more_calls_ns, _NS)}), dearer calls {signed(cause.dearer_calls_ns, _NS)}"
 
