@@ -30,12 +30,14 @@ VERBS: tuple[tuple[str, str], ...] = (
     ("bench", "proftool.cli.bench:bench"),
     ("ab", "proftool.cli.ab:ab"),
     ("bisect", "proftool.cli.bisect:bisect"),
+    ("scale", "proftool.cli.scale:scale"),
     ("export", "proftool.cli.export:export"),
     ("import", "proftool.cli.imports:import_"),
     ("label", "proftool.cli.label:label"),
     ("rm", "proftool.cli.rm:rm"),
     ("prune", "proftool.cli.prune:prune"),
     ("doctor", "proftool.cli.doctor:doctor"),
+    ("mcp", "proftool.cli.mcp:mcp"),
 )
 """Verb -> "module:function", in the order of the help."""
 
