@@ -198,7 +198,21 @@ class Collected:
         return self.made
 
 
-_OPTIONS = ("-p", "no:benchmark", "-p", "no:proftool_benchmark", "-p", "no:proftool", "-p", "no:cacheprovider", "-p", "no:xdist", "-o", "addopts=", "-q")
+_OPTIONS = (
+    "-p",
+    "no:benchmark",
+    "-p",
+    "no:proftool_benchmark",
+    "-p",
+    "no:proftool",
+    "-p",
+    "no:cacheprovider",
+    "-p",
+    "no:xdist",
+    "-o",
+    "addopts=",
+    "-q",
+)
 
 
 def listed(path: str) -> list[str]:
