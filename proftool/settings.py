@@ -47,6 +47,8 @@ class Settings:
     """Regular expressions of further secrets; a group named `value` narrows what is replaced."""
     editor: str | None = None
     """URL of a source line in HTML reports, with {path} and {line}; None = `vscode://file/{path}:{line}`."""
+    carry: tuple[str, ...] = ()
+    """What git ignores and the program needs: copied into the worktrees of `ab` and `bisect`, by path from the checkout's root."""
     html_size_bytes: int = 10_000_000
     """Bound of an HTML report."""
     origins: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -108,6 +110,13 @@ def _patterns(value: object) -> tuple[str, ...]:
     return found
 
 
+def _paths(value: object) -> tuple[str, ...]:
+    words = [value] if isinstance(value, str) else value
+    if not isinstance(words, list) or not all(isinstance(word, str) and word for word in cast(list[object], words)):
+        raise ValueError("write a list of paths")
+    return tuple(cast(list[str], words))
+
+
 READERS: dict[str, Callable[[object], object]] = {
     "store": _text,
     "blobs": _text,
@@ -121,6 +130,7 @@ READERS: dict[str, Callable[[object], object]] = {
     "redact": _patterns,
     "editor": _editor,
     "html_size_bytes": _size,
+    "carry": _paths,
 }
 """Setting -> how its value is read; ValueError says what to write."""
 
@@ -136,6 +146,8 @@ def variable(name: str) -> str:
 
 
 _NAMES = {key(name): name for name in READERS}
+_TABLES = frozenset({"budgets"})
+"""Tables of [tool.proftool] that are no settings; bench/budgets.py reads its own."""
 
 
 def load(cwd: Path | None = None, *, flags: Mapping[str, object] | None = None, environ: Mapping[str, str] | None = None) -> Settings:
@@ -162,6 +174,8 @@ def load(cwd: Path | None = None, *, flags: Mapping[str, object] | None = None, 
 
     file = nearest(cwd, "pyproject.toml")
     for word, value in (_table(file) if file else {}).items():
+        if word in _TABLES:
+            continue
         name = _NAMES.get(word.replace("_", "-"))
         if name is None:
             raise _unknown(word, f"`{file}` has it in [tool.proftool]")

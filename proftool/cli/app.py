@@ -27,6 +27,7 @@ VERBS: tuple[tuple[str, str], ...] = (
     ("gate", "proftool.cli.gate:gate"),
     ("bench", "proftool.cli.bench:bench"),
     ("ab", "proftool.cli.ab:ab"),
+    ("bisect", "proftool.cli.bisect:bisect"),
     ("scale", "proftool.cli.scale:scale"),
     ("export", "proftool.cli.export:export"),
     ("import", "proftool.cli.imports:import_"),

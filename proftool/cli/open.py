@@ -11,7 +11,7 @@ from proftool.cli import options, output
 
 
 def open_(
-    run: Annotated[str, typer.Argument(metavar="RUN", help=options.RUN_HELP)] = "@latest",
+    run: Annotated[str, typer.Argument(metavar="RUN", help=options.RUN_HELP + " Or the ab-… of a comparison.")] = "@latest",
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Write the file and say where it is.")] = False,
     out: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Where to write it.")] = None,
     viewer: Annotated[str, typer.Option("--viewer", metavar="NAME", help="proftool (default), snakeviz or speedscope.")] = "proftool",
@@ -30,6 +30,12 @@ def open_(
         raise UsageError(f"no viewer `{viewer}`", cause="`--viewer` names what shows the run", fix=f"known are: {', '.join(known)}")
     settings = settings_file.load()
     store = open_store(settings)
+    if (page := store.place.folder / "reports" / f"{run}.html") and run.startswith("ab-") and page.is_file():
+        path = out or page
+        if out is not None:
+            out.write_bytes(page.read_bytes())
+        output.talk(opening.browse(path) if not no_browser else f"written to {path}")
+        return
     shown = showing.load(run, store, Path.cwd())
     if metric is not None:
         table.metric_of(shown.profile, metric)
