@@ -123,6 +123,9 @@ def variable(name: str) -> str:
     return "PROFTOOL_" + key(name).replace("-", "_").upper()
 
 
+TABLES = ("alerts", "slo")
+"""Tables of [tool.proftool] that are no settings: a service's own (telemetry/rules.py)."""
+
 _NAMES = {key(name): name for name in READERS}
 
 
@@ -150,6 +153,8 @@ def load(cwd: Path | None = None, *, flags: Mapping[str, object] | None = None, 
 
     file = nearest(cwd, "pyproject.toml")
     for word, value in (_table(file) if file else {}).items():
+        if word in TABLES:
+            continue
         name = _NAMES.get(word.replace("_", "-"))
         if name is None:
             raise _unknown(word, f"`{file}` has it in [tool.proftool]")

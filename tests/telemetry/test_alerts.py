@@ -6,16 +6,18 @@ import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from proftool.errors import UsageError
+from proftool.settings import load
 from proftool.telemetry.alerts import REPEAT_S, Alert, Alerts
 from proftool.telemetry.metrics import SECONDS
 from proftool.telemetry.notify import Webhook
 from proftool.telemetry.points import Sample
-from proftool.telemetry.rules import Degradation, Rule, Slo, Threshold, read_rules
+from proftool.telemetry.rules import Degradation, Rule, Slo, Threshold, load_rules, read_rules
 from proftool.telemetry.segments import Description
 from proftool.telemetry.windows import REQUESTS
 
@@ -72,7 +74,7 @@ def false_alarms(hours: int, seed: int) -> int:
     return sum(alert.state == "firing" for alert in run(Alerts(rules(), service="s"), Simulated(seed), hours * 3600))
 
 
-@pytest.mark.parametrize("hours", [100, pytest.param(1000, marks=pytest.mark.full)])
+@pytest.mark.parametrize("hours", [12, pytest.param(1000, marks=pytest.mark.full)])
 @pytest.mark.timeout(900)
 def test_healthy_hours_are_quiet(hours: int) -> None:
     """Less than one false alarm in a hundred hours, days and nights."""
@@ -90,12 +92,12 @@ TROUBLES: dict[str, dict[str, float]] = {
 
 @pytest.mark.parametrize("trouble", TROUBLES)
 def test_planted_troubles_are_told_in_five_minutes(trouble: str) -> None:
-    """Of 20 services at least 19 tell, after an hour of health, and are quiet before."""
+    """Of 20 services at least 19 tell, after 35 minutes of health, and are quiet before."""
     caught = 0
     for seed in range(20):
         alerts, service = Alerts(rules(), service="s"), Simulated(100 + seed)
         service.time_s = seed * 4000.0
-        before = run(alerts, service, 3600)
+        before = run(alerts, service, 2100)
         caught += not before and any(alert.state == "firing" for alert in run(alerts, service, 300, **TROUBLES[trouble]))
     assert caught >= 19
 
@@ -182,3 +184,13 @@ def test_a_webhook_is_tried_again(receiver: tuple[str, list[bytes]], caplog: pyt
     assert (told["state"], told["alert"], told["value"]) == ("firing", "slow", 2)
     assert "secret" not in caplog.text
     assert "try 1 of 3" in caplog.text
+
+
+def test_a_project_may_hold_rules(tmp_path: Path) -> None:
+    """The tables stand beside proftool's settings and disturb neither."""
+    file = tmp_path / "pyproject.toml"
+    file.write_text(
+        "[tool.proftool]\nstore-size = '1GB'\n[tool.proftool.alerts.slow]\nabove = 1\n[tool.proftool.slo.all]\nobjective = 0.99\n"
+    )
+    assert [rule.name for rule in load_rules(file)] == ["slow", "all"]
+    assert load(tmp_path, environ={}).store_size_bytes == 1_000_000_000
