@@ -145,9 +145,10 @@ def variable(name: str) -> str:
     return "PROFTOOL_" + key(name).replace("-", "_").upper()
 
 
+TABLES = ("alerts", "slo", "budgets")
+"""Tables of [tool.proftool] that are no settings: a service's own (telemetry/rules.py) and those of benchmarks (bench/budgets.py)."""
+
 _NAMES = {key(name): name for name in READERS}
-_TABLES = frozenset({"budgets"})
-"""Tables of [tool.proftool] that are no settings; bench/budgets.py reads its own."""
 
 
 def load(cwd: Path | None = None, *, flags: Mapping[str, object] | None = None, environ: Mapping[str, str] | None = None) -> Settings:
@@ -174,7 +175,7 @@ def load(cwd: Path | None = None, *, flags: Mapping[str, object] | None = None, 
 
     file = nearest(cwd, "pyproject.toml")
     for word, value in (_table(file) if file else {}).items():
-        if word in _TABLES:
+        if word in TABLES:
             continue
         name = _NAMES.get(word.replace("_", "-"))
         if name is None:
