@@ -1,0 +1,226 @@
+"""The request being served now: who else wants to know of it, and where to look for it.
+
+One mutable record a request, made by the ASGI and WSGI middleware and by nobody else. It stands in the context variable
+`CURRENT` (follows await, new tasks and `asyncio.to_thread`) and, for a WSGI request, which holds its thread from start to end, in
+`THREADS` under the thread's ident, because another thread's context variables cannot be read.
+
+Tracing and the sampler register with `on_start` and `on_end`; both are called in the task or thread that serves the request.
+`on_end` comes before the request's metrics are recorded: what it writes to `kept` decides whether an exemplar points to the trace.
+A hook runs on the request path, so it does no I/O. One that raises is taken off and reported once, the request goes on.
+
+Identifiers are W3C trace context (https://www.w3.org/TR/trace-context/): an id that arrives is kept, an absent or a malformed
+one is drawn. Times are `time.perf_counter_ns()`; `wall_ns` turns one into the time since the epoch.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import time
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
+from typing import Final, Literal, final
+
+Kind = Literal["http", "websocket"]
+
+_LOG = logging.getLogger("proftool.telemetry")
+
+SAMPLED: Final = 1
+"""The one bit of trace-flags that version 00 of the trace context gives a meaning."""
+
+
+@final
+class Request:
+    """A request under way, or just over.
+
+    Fields that are None are not known yet: `route` until the framework has matched one (`route_now` asks it), `status` and
+    `first_byte_ns` until the response starts, `ended_ns` until its last byte was handed on.
+    """
+
+    __slots__ = (
+        "carrier",
+        "ended_ns",
+        "error",
+        "first_byte_ns",
+        "flags",
+        "kept",
+        "kind",
+        "method",
+        "parent_id",
+        "path",
+        "resolve",
+        "route",
+        "scheme",
+        "span",
+        "span_id",
+        "started_ns",
+        "status",
+        "trace_id",
+        "tracestate",
+    )
+
+    def __init__(
+        self,
+        kind: Kind,
+        method: str,
+        scheme: str,
+        path: str,
+        carrier: dict[str, object],
+        resolve: Callable[[dict[str, object]], str | None],
+        started_ns: int,
+    ) -> None:
+        self.kind: Kind = kind
+        self.method = method
+        """As it was sent; unknown ones are named `_OTHER` only in metrics."""
+        self.scheme = scheme
+        self.path = path
+        """The path as it was asked for: never a metric's label."""
+        self.carrier = carrier
+        """The ASGI scope or the WSGI environ: headers, state, what the framework wrote to it."""
+        self.resolve = resolve
+        """Finds the route in the carrier once the framework has matched one."""
+        self.started_ns = started_ns
+        self.trace_id = 0
+        self.span_id = 0
+        self.parent_id = 0
+        """Span of the caller; 0 = this request begins the trace."""
+        self.flags = 0
+        """The caller's trace-flags; what tracing decides here goes to `kept`."""
+        self.tracestate = ""
+        self.kept = False
+        """Is the trace kept by somebody: the caller's sampled flag, or what tracing decided at the end."""
+        self.route: str | None = None
+        """Template (`/users/{id}`), as it stands in the framework."""
+        self.status: int | None = None
+        """Status that was sent; a WebSocket's close code stands in no metric."""
+        self.error: str | None = None
+        """`error.type`: a qualified exception name, `client_disconnect`, or a 5xx status as text."""
+        self.first_byte_ns: int | None = None
+        self.ended_ns: int | None = None
+        self.span: object = None
+        """For tracing: the span of this request, while it has one."""
+
+    @property
+    def trace_id_hex(self) -> str:
+        """32 lower-case digits."""
+        return f"{self.trace_id:032x}"
+
+    @property
+    def span_id_hex(self) -> str:
+        """16 lower-case digits."""
+        return f"{self.span_id:016x}"
+
+    @property
+    def sampled(self) -> bool:
+        """Did the caller say that it keeps the trace?"""
+        return bool(self.flags & SAMPLED)
+
+    @property
+    def traceparent(self) -> str:
+        """The header for what this request calls."""
+        return f"00-{self.trace_id:032x}-{self.span_id:016x}-{SAMPLED if self.kept else 0:02x}"
+
+    def route_now(self) -> str | None:
+        """The route, asked of the framework if it has matched one since; safe from another thread."""
+        if self.route is None:
+            self.route = self.resolve(self.carrier)
+        return self.route
+
+
+CURRENT: ContextVar[Request | None] = ContextVar("proftool.request", default=None)
+
+THREADS: Final[dict[int, Request]] = {}
+"""Thread ident -> the WSGI request that holds the thread. Only the thread itself writes its entry."""
+
+Hook = Callable[[Request], None]
+
+
+class _Hooks:
+    """Who is told, as tuples: the request path iterates, registration replaces."""
+
+    __slots__ = ("end", "start")
+
+    def __init__(self) -> None:
+        self.start: tuple[Hook, ...] = ()
+        self.end: tuple[Hook, ...] = ()
+
+
+HOOKS: Final = _Hooks()
+
+
+def on_start(hook: Hook) -> None:
+    """Call the hook with every request as soon as its ids are known; registering it again changes nothing."""
+    if hook not in HOOKS.start:
+        HOOKS.start = (*HOOKS.start, hook)
+
+
+def on_end(hook: Hook) -> None:
+    """Call the hook with every request when it is over, before its metrics are recorded; again changes nothing."""
+    if hook not in HOOKS.end:
+        HOOKS.end = (*HOOKS.end, hook)
+
+
+def forget(hook: Hook) -> None:
+    """Call the hook no more."""
+    HOOKS.start = tuple(known for known in HOOKS.start if known != hook)
+    HOOKS.end = tuple(known for known in HOOKS.end if known != hook)
+
+
+def tell(hooks: tuple[Hook, ...], request: Request) -> None:
+    """Call them all; one that raises is taken off, logged once, and never fails the request."""
+    for hook in hooks:
+        try:
+            hook(request)
+        except Exception:
+            forget(hook)
+            _LOG.exception("a request hook failed and was taken off: %r", hook)
+
+
+def current() -> Request | None:
+    """The request that this task or thread serves."""
+    return CURRENT.get()
+
+
+def wall_ns(monotonic_ns: int) -> int:
+    """A time of `time.perf_counter_ns` as ns since the epoch."""
+    return time.time_ns() - time.perf_counter_ns() + monotonic_ns
+
+
+# --- W3C trace context ------------------------------------------------------------------------------------------------------
+
+_RANDOM = random.Random()
+# Its own generator, so that a program's `random.seed(1)` does not repeat ids; seeded anew in a forked worker for the same reason.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_RANDOM.seed)
+draw = _RANDOM.getrandbits
+"""`draw(128)` is a trace id, `draw(64)` a span id. Zero, which both forbid, is less likely than a broken disk."""
+
+_HEX = frozenset("0123456789abcdef")
+
+
+def continue_trace(request: Request, traceparents: Sequence[str], tracestates: Sequence[str]) -> bool:
+    """
+    Take trace id, parent and flags from the headers; False, and nothing taken, where they are absent, doubled or malformed.
+
+    Tracestate is kept as it came (several headers joined), up to 32 members; the caller draws the ids on False.
+    """
+    if len(traceparents) != 1:
+        return False
+    text = traceparents[0].strip()
+    if len(text) < 55 or text[2] != "-" or text[35] != "-" or text[52] != "-":
+        return False
+    version, trace, parent, flags = text[:2], text[3:35], text[36:52], text[53:55]
+    if not _HEX.issuperset(version + trace + parent + flags) or version == "ff":
+        return False
+    if len(text) > 55 and (version == "00" or text[55] != "-"):
+        return False
+    trace_id, parent_id = int(trace, 16), int(parent, 16)
+    if not trace_id or not parent_id:
+        return False
+    request.trace_id, request.parent_id, request.flags = trace_id, parent_id, int(flags, 16)
+    request.kept = bool(request.flags & SAMPLED)
+    members = [member for header in tracestates for member in header.split(",") if member.strip()]
+    if members and len(members) <= 32:
+        request.tracestate = ",".join(member.strip() for member in members)
+    return True
