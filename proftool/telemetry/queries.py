@@ -11,6 +11,7 @@ Names of attributes: OpenTelemetry's semantic conventions for databases and code
 from __future__ import annotations
 
 import re
+import threading
 import time
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ _LITERALS = re.compile(
 )
 _LISTS = re.compile(r"\(\s*\?(?:\s*,\s*\?)+\s*\)")
 _ROWS = re.compile(r"(\((?:\?|…)\))(?:\s*,\s*\1)+")
+_RETURNS = re.compile(r"(?:SELECT|WITH|VALUES|SHOW|PRAGMA|EXPLAIN)\b|.*\bRETURNING\b", re.IGNORECASE)
 _SPACE = re.compile(r"\s+")
 _TARGET = re.compile(r"\b(?:FROM|INTO|UPDATE|TABLE|JOIN)\s+([\w.\"`\[\]]+)", re.IGNORECASE)
 
@@ -107,7 +109,7 @@ class Query:
             attributes["db.query.text"] = self._shape
             attributes["db.query.summary"] = span.name
             if rows is not None:
-                attributes["db.response.returned_rows"] = rows
+                attributes["db.response.returned_rows" if _RETURNS.match(self._shape) else "db.response.affected_rows"] = rows
             if self._caller is not None:
                 at = tags_code.place(*self._caller)
                 attributes["code.function.name"], attributes["code.file.path"], attributes["code.line.number"] = at
@@ -137,8 +139,8 @@ class Query:
 def begin(system: str, statement: str, depth: int = 2) -> Query | None:
     """A statement is about to run; None where tracing is off."""
     tracing_now = tracing.CURRENT.tracing
-    if tracing_now is None:
-        return None
+    if tracing_now is None or tracing_now.writer.writing_in == threading.get_ident():
+        return None  # the second: the store's own statements, which would be stored by more statements
     caller = tags_code.caller(depth + 1)
     span = tracing_now.provider.get_tracer("proftool.queries").start_span("query", kind=SpanKind.CLIENT)
     assert isinstance(span, Span)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import importlib.util
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -30,7 +31,7 @@ def track() -> None:
     import sqlite3
 
     connect = sqlite3.connect
-    for module in (sqlite3, sqlite3.dbapi2):
+    for module in (sqlite3, importlib.import_module("sqlite3.dbapi2")):
         _replace(module, "connect", _sqlite_connect(connect))
     if "psycopg" in sys.modules or importlib.util.find_spec("psycopg") is not None:
         psycopg = importlib.import_module("psycopg")

@@ -16,10 +16,11 @@ from __future__ import annotations
 import functools
 import inspect
 import time
+from _thread import get_ident
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import CodeType, TracebackType
-from typing import Protocol, TypeVar, cast
+from typing import Final, Protocol, TypeVar, cast
 
 from opentelemetry import context as contexts
 from opentelemetry import trace
@@ -28,7 +29,7 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode,
 from opentelemetry.trace.propagation import get_current_span, set_span_in_context
 from opentelemetry.util import types
 
-from proftool.telemetry.request import SAMPLED, draw
+from proftool.telemetry.request import SAMPLED, THREADS, draw
 
 MAX_SPANS = 1000
 """Of one trace in one process; a loop that opens more loses the rest, which is counted."""
@@ -36,6 +37,8 @@ MAX_ATTRIBUTES = 128
 MAX_TEXT = 4096
 
 _KINDS = {SpanKind.INTERNAL: "internal", SpanKind.SERVER: "server", SpanKind.CLIENT: "client", SpanKind.PRODUCER: "producer"}
+ACTIVE: Final[dict[int, Span]] = {}
+"""Ident of a thread that serves a WSGI request -> the span that is current in it, for the sampler: it cannot read another thread's context."""
 F = TypeVar("F", bound=Callable[..., object])
 
 
@@ -287,18 +290,29 @@ class Tracer(trace.Tracer):
 class CurrentSpan:
     """A span that is current within a block or a function."""
 
-    __slots__ = ("_end", "_record", "_span", "_start", "_status", "_token")
+    __slots__ = ("_above", "_end", "_record", "_span", "_start", "_status", "_token")
 
     def __init__(self, start: Callable[[], trace.Span], record: bool, status: bool, end: bool) -> None:
         self._start, self._record, self._status, self._end = start, record, status, end
 
     def __enter__(self) -> trace.Span:
-        self._span = self._start()
-        self._token = contexts.attach(set_span_in_context(self._span))
-        return self._span
+        span = self._span = self._start()
+        self._token = contexts.attach(set_span_in_context(span))
+        if THREADS and (thread := get_ident()) in THREADS and isinstance(span, Span):
+            self._above = (thread, ACTIVE.get(thread))
+            ACTIVE[thread] = span
+        else:
+            self._above = None
+        return span
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         contexts.detach(self._token)
+        if self._above is not None:
+            thread, above = self._above
+            if above is None:
+                ACTIVE.pop(thread, None)
+            else:
+                ACTIVE[thread] = above
         span = self._span
         if isinstance(error, Exception):
             if self._record:

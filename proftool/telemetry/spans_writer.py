@@ -12,7 +12,8 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol, TypeVar, cast
 
@@ -82,6 +83,8 @@ class Writer:
         self._wake = threading.Event()
         self._closing = False
         self._flushing = threading.Lock()
+        self.writing_in = 0
+        """Ident of the thread that writes just now: what it does is no part of the service."""
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
         self._store_failed = False
@@ -151,7 +154,7 @@ class Writer:
 
     def flush(self, *, last: bool = False) -> None:
         """Write what waits, now; `last` gives up on what is held back."""
-        with self._flushing:
+        with self._flushing, self._marked():
             for beat in tuple(self.beats):
                 try:
                     beat()
@@ -172,6 +175,14 @@ class Writer:
                 del self._kept[next(iter(self._kept))]
             self._queued = 0
             self._write(spans, list(_drained(self._findings)))
+
+    @contextmanager
+    def _marked(self) -> Generator[None, None, None]:
+        self.writing_in = threading.get_ident()
+        try:
+            yield
+        finally:
+            self.writing_in = 0
 
     def _joined(self, last: bool) -> list[LocalTrace]:
         """Traces held back that another service has kept."""

@@ -10,13 +10,14 @@ import logging
 from collections.abc import Sequence
 from contextvars import Token
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from opentelemetry import context as contexts
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind, StatusCode, TraceState
 from opentelemetry.trace.propagation import set_span_in_context
+from opentelemetry.util import types
 
 from proftool.contracts import TelemetryStore
 from proftool.telemetry import request as requests
@@ -33,6 +34,19 @@ class _Current:
 
 
 CURRENT: Final = _Current()
+
+
+class _Open(NamedTuple):
+    """A request's span, and how its context is left."""
+
+    span: Span
+    token: Token[Context]
+
+
+def span_of(request: Request) -> Span | None:
+    """The span of a request under way or over; None where it was not traced."""
+    held = request.span
+    return held.span if isinstance(held, _Open) else held if isinstance(held, Span) else None
 
 
 class Tracing:
@@ -85,16 +99,14 @@ class Tracing:
         if request.tracestate:
             span.trace_state = TraceState.from_header([request.tracestate])
         request.kept = bool(span.local.flags & requests.SAMPLED)
-        request.span = (span, contexts.attach(set_span_in_context(span)))
+        request.span = _Open(span, contexts.attach(set_span_in_context(span)))
 
     def _end(self, request: Request) -> None:
         held = request.span
-        if not isinstance(held, tuple):
+        if not isinstance(held, _Open):
             return
-        span, token = held[0], held[1]
-        assert isinstance(span, Span)
-        assert isinstance(token, Token)
-        self._detach(token)
+        span = held.span
+        self._detach(held.token)
         route = request.route_now()
         local = span.local
         local.route = f"{request.method} {route}" if route else None
@@ -131,9 +143,15 @@ class Follower(trace.TracerProvider):
     def __init__(self, tracing: Tracing) -> None:
         self.tracing = tracing
 
-    def get_tracer(self, *args: str, **kwargs: str) -> trace.Tracer:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def get_tracer(
+        self,
+        instrumenting_module_name: str,
+        instrumenting_library_version: str | None = None,
+        schema_url: str | None = None,
+        attributes: types.Attributes = None,
+    ) -> trace.Tracer:
         """That of the tracing of now."""
-        return self.tracing.provider.get_tracer(*args, **kwargs)
+        return self.tracing.provider.get_tracer(instrumenting_module_name)
 
 
 def start(service: str, store: TelemetryStore | None, *, keep: Keep | None = None, exporters: Sequence[Exporter] = ()) -> Tracing:
