@@ -1,0 +1,225 @@
+"""`setup`: this process belongs to a service from now on; its workers are counted together, its numbers go where they are wanted.
+
+Called once, early; again it changes nothing, and a forked worker needs no call. A thread (the keeper) wakes every second: it
+reads what the system knows of the process (runtime.py) and hands the numbers to whoever subscribed (local store, OTLP,
+alerts), so that no request waits for any of it. It starts at the first record after a fork too, for threads do not survive one.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import logging
+import os
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from proftool.telemetry import metrics, workers
+from proftool.telemetry.points import Sample
+
+_LOG = logging.getLogger("proftool.telemetry")
+VARIABLE = "PROFTOOL_TELEMETRY_DIR"
+PERIOD_S = 1.0
+
+Listener = Callable[[Sequence[Sample], int], None]
+"""Told every so often: the samples of the whole service, and the time in ns since the epoch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """Who this process is."""
+
+    name: str
+    folder: Path | None
+    """Where the workers' files are; None: this process is read alone."""
+
+
+@dataclass(slots=True)
+class _Subscription:
+    listener: Listener
+    every_s: float
+    due_s: float = 0.0
+
+
+@dataclass(slots=True)
+class _State:
+    service: Service | None = None
+    own: workers.Own | None = None
+    keeper: threading.Thread | None = None
+    pid: int = 0
+    stop: threading.Event = field(default_factory=threading.Event)
+    collectors: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
+    subscriptions: list[_Subscription] = field(default_factory=list[_Subscription])
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+_STATE = _State()
+
+
+def setup(service: str | None = None, *, directory: str | Path | None = None, runtime: bool = True) -> Service:
+    """
+    Count this process as one of the service's workers.
+
+    Args:
+        service: name for people and for exports; else `OTEL_SERVICE_NAME`, else the program's.
+        directory: folder that the workers share; else `PROFTOOL_TELEMETRY_DIR`, else one in memory for each server, found by itself.
+        runtime: also measure CPU, memory, GC, threads, descriptors and event loop of the process.
+    """
+    with _STATE.lock:
+        if _STATE.service is None:
+            name = service or os.environ.get("OTEL_SERVICE_NAME") or Path(sys.argv[0] or "python").stem or "python"
+            _STATE.service = Service(name=name, folder=_folder(name, directory))
+            _join()
+            if runtime:
+                from proftool.telemetry.runtime import collect
+
+                _STATE.collectors.append(collect)
+            metrics.REGISTRY.awake = keep
+            atexit.register(_leave)
+        found = _STATE.service
+    keep()
+    return found
+
+
+def _folder(name: str, directory: str | Path | None) -> Path | None:
+    given = directory or os.environ.get(VARIABLE)
+    if not workers.can_share():
+        return None
+    if given:
+        return Path(given)
+    try:
+        workers.sweep(workers.base().iterdir())
+        return workers.group_folder(name)
+    except OSError as error:
+        _LOG.warning("workers of %s are counted one by one: no shared folder (%s)", name, error)
+        return None
+
+
+def _join() -> None:
+    service = _STATE.service
+    if service is None or service.folder is None:
+        return
+    try:
+        _STATE.own = workers.join(service.folder)
+        metrics.REGISTRY.move(_STATE.own.segment)
+    except OSError as error:
+        _STATE.own, _STATE.service = None, Service(name=service.name, folder=None)
+        _LOG.warning("this worker of %s is counted alone: %s", service.name, error)
+
+
+def service() -> Service | None:
+    """What `setup` was told; None before it."""
+    return _STATE.service
+
+
+def samples() -> list[Sample]:
+    """Every series of the service, all workers together, as they are now."""
+    _collect()
+    found = _STATE.service
+    if found is None or found.folder is None or _STATE.own is None:
+        return metrics.REGISTRY.own()
+    return workers.read(found.folder)
+
+
+def own_samples() -> list[Sample]:
+    """Every series of this process alone."""
+    _collect()
+    return metrics.REGISTRY.own()
+
+
+def on_collect(collector: Callable[[], None]) -> None:
+    """Call this every second and before each reading, to set what is only known when asked."""
+    if collector not in _STATE.collectors:
+        _STATE.collectors.append(collector)
+    keep()
+
+
+def subscribe(listener: Listener, *, every_s: float) -> Callable[[], None]:
+    """Hand the service's samples to the listener every so often, in the keeper's thread; returns what ends that."""
+    subscription = _Subscription(listener, every_s, time.monotonic() + every_s)
+    _STATE.subscriptions.append(subscription)
+    keep()
+
+    def end() -> None:
+        with contextlib.suppress(ValueError):
+            _STATE.subscriptions.remove(subscription)
+
+    return end
+
+
+def _collect() -> None:
+    for collector in tuple(_STATE.collectors):
+        try:
+            collector()
+        except Exception:
+            _STATE.collectors.remove(collector)
+            _LOG.exception("a collector failed and was taken off: %r", collector)
+
+
+def keep() -> None:
+    """See that the keeper runs in this process."""
+    if _STATE.pid == os.getpid():
+        return
+    with _STATE.lock:
+        if _STATE.pid == os.getpid() or not (_STATE.collectors or _STATE.subscriptions):
+            return
+        _STATE.pid = os.getpid()
+        _STATE.stop = threading.Event()
+        _STATE.keeper = threading.Thread(target=_keeper, args=(_STATE.stop,), name="proftool-telemetry", daemon=True)
+        _STATE.keeper.start()
+
+
+def _keeper(stop: threading.Event) -> None:
+    while not stop.wait(PERIOD_S):
+        _collect()
+        now = time.monotonic()
+        due = [subscription for subscription in tuple(_STATE.subscriptions) if subscription.due_s <= now]
+        if not due:
+            continue
+        _tell(due, now)
+
+
+def _tell(due: Sequence[_Subscription], now: float) -> None:
+    found, time_ns = samples(), time.time_ns()
+    for subscription in due:
+        subscription.due_s = now + subscription.every_s
+        try:
+            subscription.listener(found, time_ns)
+        except Exception:
+            _LOG.exception("handing on metrics failed; it is tried again in %g s", subscription.every_s)
+
+
+def flush() -> None:
+    """Hand the samples to every listener now."""
+    _tell(tuple(_STATE.subscriptions), time.monotonic())
+
+
+def _leave() -> None:
+    if _STATE.pid != os.getpid():
+        return
+    _STATE.stop.set()
+    if _STATE.subscriptions:
+        flush()
+    own = _STATE.own
+    # The leader's end is the group's: nobody can scrape it any more. A worker's file stays, to be folded by those who live.
+    if own is not None and own.pid == os.getpid() and own.folder.name.split("-")[-2:-1] == [str(os.getpid())]:
+        shutil.rmtree(own.folder, ignore_errors=True)
+
+
+def _after_fork() -> None:
+    # Only this thread lives here; locks may be held by those that do not.
+    _STATE.lock = threading.Lock()
+    metrics.after_fork()
+    if _STATE.own is not None:
+        _STATE.own.leave_to_parent()
+        _STATE.own = None
+        _join()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
