@@ -12,10 +12,11 @@ from pathlib import Path
 
 from proftool.contracts import RunStore, TelemetryStore
 from proftool.telemetry import tracing
-from proftool.telemetry.on_demand import OnDemand
+from proftool.telemetry.on_demand import BURST_S, OnDemand
+from proftool.telemetry.queries import LIMITS, REPEATED, SLOW_NS
 from proftool.telemetry.sampler import BUDGET, MAX_HZ, Sampler
 from proftool.telemetry.sampler_slices import SLICE_S, Slicer
-from proftool.telemetry.sampler_watch import BLOCKED_NS, BlockingWatch, LeakWatch
+from proftool.telemetry.sampler_watch import BLOCKED_NS, TRACE_S, WINDOW_S, BlockingWatch, LeakWatch
 from proftool.telemetry.spans import Keep
 from proftool.telemetry.spans_writer import Exporter
 
@@ -33,9 +34,18 @@ class Options:
     """Of one core, for the sampler's own work."""
     slice_s: float = SLICE_S
     blocked_ns: int = BLOCKED_NS
+    slow_query_ns: int = SLOW_NS
+    repeated_queries: int = REPEATED
+    """The same question from one line within one request, so often, is a finding."""
     leaks: bool = True
+    leak_window_s: float = WINDOW_S
+    """Resident memory has to grow so long before it is looked into."""
+    leak_trace_s: float = TRACE_S
+    """Allocations are traced so long then."""
     record_token: str | None = None
     """What `X-Proftool-Record` must say; None = no request is recorded on demand."""
+    burst_s: float = BURST_S
+    """How long `kill -USR2` records."""
     every_s: float = 1.0
     """Between two batches to the store."""
     project: Path | None = None
@@ -71,6 +81,7 @@ def watch(
     traces = tracing.Tracing(service, telemetry, keep=chosen.keep, exporters=exporters, every_s=chosen.every_s)
     writer = traces.writer
     traces.start()
+    LIMITS.slow_ns, LIMITS.repeated = chosen.slow_query_ns, chosen.repeated_queries
     if chosen.queries:
         _track_queries()
     if chosen.outgoing:
@@ -87,10 +98,10 @@ def watch(
             writer.on_kept.append(slicer.kept)
         sampler.start()
     if chosen.leaks:
-        leaks = LeakWatch(writer)
+        leaks = LeakWatch(writer, window_s=chosen.leak_window_s, trace_s=chosen.leak_trace_s)
         writer.beats.append(leaks.beat)
     if runs is not None:
-        demand = OnDemand(service, runs, writer, token=chosen.record_token, sampler=sampler, slicer=slicer)
+        demand = OnDemand(service, runs, writer, token=chosen.record_token, sampler=sampler, slicer=slicer, burst_s=chosen.burst_s)
         demand.start()
     return Watching(traces, sampler, slicer, leaks, demand)
 
