@@ -82,7 +82,7 @@ class Writer:
         self._queued = 0
         self._wake = threading.Event()
         self._closing = False
-        self._flushing = threading.Lock()
+        self._flushing = threading.RLock()  # a signal handler may stop what is just being stopped
         self.writing_in = 0
         """Ident of the thread that writes just now: what it does is no part of the service."""
         self._thread: threading.Thread | None = None
@@ -154,7 +154,7 @@ class Writer:
 
     def flush(self, *, last: bool = False) -> None:
         """Write what waits, now; `last` gives up on what is held back."""
-        with self._flushing, self._marked():
+        with self._flushing, self.quietly():
             for beat in tuple(self.beats):
                 try:
                     beat()
@@ -177,12 +177,13 @@ class Writer:
             self._write(spans, list(_drained(self._findings)))
 
     @contextmanager
-    def _marked(self) -> Generator[None, None, None]:
-        self.writing_in = threading.get_ident()
+    def quietly(self) -> Generator[None, None, None]:
+        """What this thread asks of the store within the block is no part of the service: it makes no spans."""
+        before, self.writing_in = self.writing_in, threading.get_ident()
         try:
             yield
         finally:
-            self.writing_in = 0
+            self.writing_in = before
 
     def _joined(self, last: bool) -> list[LocalTrace]:
         """Traces held back that another service has kept."""

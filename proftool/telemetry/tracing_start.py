@@ -56,16 +56,21 @@ class Watching:
 
     def __init__(self, tracing: tracing.Tracing, sampler: Sampler | None, slicer: Slicer | None, leaks: LeakWatch | None, demand: OnDemand | None):
         self.tracing, self.sampler, self.slicer, self._leaks, self.on_demand = tracing, sampler, slicer, leaks, demand
+        self._is_over = False
 
     def stop(self) -> None:
-        """Write what waits and end."""
-        if self.on_demand is not None:
-            self.on_demand.stop()
-        if self._leaks is not None:
-            self._leaks.stop()
-        self.tracing.writer.flush()
-        if self.slicer is not None:
-            self.slicer.store_slice()
+        """Write what waits and end; again changes nothing."""
+        if self._is_over:
+            return
+        self._is_over = True
+        with self.tracing.writer.quietly():
+            if self.on_demand is not None:
+                self.on_demand.stop()
+            if self._leaks is not None:
+                self._leaks.stop()
+            self.tracing.writer.flush()
+            if self.slicer is not None:
+                self.slicer.store_slice()
         if self.sampler is not None:
             self.sampler.stop()
         self.tracing.stop()

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import atexit
 import os
+import signal
+import threading
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from proftool import settings
@@ -45,4 +48,18 @@ def watch(service: str, *, options: Options | None = None, otlp: str | bool = Fa
     exporters = [OtlpExporter(otlp if isinstance(otlp, str) else None)] if otlp else []
     watching = tracing_start.watch(service, open_telemetry(found), open_store(found), options=chosen, exporters=exporters)
     atexit.register(watching.stop)
+    _stop_on_sigterm(watching)
     return watching
+
+
+def _stop_on_sigterm(watching: Watching) -> None:
+    """Write what waits before the default action of SIGTERM: uvicorn ends by raising the signal again, and no exit handler runs then."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        return
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        watching.stop()
+        signal.signal(number, signal.SIG_DFL)
+        signal.raise_signal(number)
+
+    signal.signal(signal.SIGTERM, end)
