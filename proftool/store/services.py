@@ -159,7 +159,9 @@ class SqlTelemetryStore:
                 row["evidence"] = self._redactor.text(finding.evidence)
                 insert = _insert(connection, table).values(row)
                 new, old = insert.excluded, table.c
-                later = {name: case((new.last_ns >= old.last_ns, new[name]), else_=old[name]) for name in ("evidence", "confidence", "route")}
+                later = {
+                    name: case((new.last_ns >= old.last_ns, new[name]), else_=old[name]) for name in ("evidence", "confidence", "route")
+                }
                 insert = insert.on_conflict_do_update(
                     index_elements=[old.key],
                     set_=later
@@ -259,4 +261,6 @@ def _span(row: RowMapping) -> Span:
 
 
 def _frozen(attributes: dict[str, object]) -> dict[str, Attribute]:
-    return {name: cast(Attribute, tuple(cast(list[str], value)) if isinstance(value, list) else value) for name, value in attributes.items()}
+    return {
+        name: cast(Attribute, tuple(cast(list[str], value)) if isinstance(value, list) else value) for name, value in attributes.items()
+    }

@@ -46,9 +46,16 @@ class OnDemand:
     """Recordings on demand in this process."""
 
     def __init__(
-        self, service: str, runs: RunStore, writer: Writer, *, token: str | None = None, sampler: Sampler | None = None, slicer: Slicer | None = None,
+        self,
+        service: str,
+        runs: RunStore,
+        writer: Writer,
+        *,
+        token: str | None = None,
+        sampler: Sampler | None = None,
+        slicer: Slicer | None = None,
         burst_s: float = BURST_S,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._service, self._runs, self._writer = service, runs, writer
         self._token = token.encode() if token else None
         self._sampler, self._slicer, self._burst_s = sampler, slicer, burst_s

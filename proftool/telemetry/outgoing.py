@@ -1,7 +1,8 @@
 """Outgoing HTTP: a client span each, and the W3C context in the request's headers, so that the other service joins the trace.
 
 `track()` watches httpx (sync and async), requests, and urllib's `urlopen`, each where it is installed. Headers go through OpenTelemetry's
-global propagator. A URL is kept without user, password and query string. A call that OpenTelemetry marks as its own (an exporter's) is left alone.
+global propagator. A URL is kept without user, password and query string. A call that OpenTelemetry marks as its own (an exporter's) is
+left alone.
 """
 # pyright: basic
 
@@ -15,8 +16,8 @@ from urllib.parse import urlsplit
 
 from opentelemetry import context as contexts
 from opentelemetry import propagate
-from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY as _SUPPRESSED
 from opentelemetry.context import _SUPPRESS_HTTP_INSTRUMENTATION_KEY as _SUPPRESSED_HTTP
+from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY as _SUPPRESSED
 from opentelemetry.trace import SpanKind, StatusCode
 from opentelemetry.trace.propagation import set_span_in_context
 

@@ -1,7 +1,8 @@
 """Database queries: a span each, with the statement's shape, the rows, the time and the caller in the project's own code.
 
 What hooks into a driver stands in `queries_dbapi.py` (sqlite3, psycopg, any DB-API connection) and `queries_sqlalchemy.py`; both tell
-it here. The shape of a statement has its literals taken out, so it holds no value of anybody's data, and statements that differ only in values
+it here. The shape of a statement has its literals taken out, so it holds no value of anybody's data, and statements that differ only
+in values
 are one. A query that takes long is a finding by itself; so is one shape asked again and again from one line within one request, the
 "N+1": the line that loops is named, not the driver.
 
@@ -139,7 +140,7 @@ class Query:
 def begin(system: str, statement: str, depth: int = 2) -> Query | None:
     """A statement is about to run; None where tracing is off."""
     tracing_now = tracing.CURRENT.tracing
-    if tracing_now is None or tracing_now.writer.writing_in == threading.get_ident():
+    if tracing_now is None or threading.get_ident() in tracing_now.writer.quiet:
         return None  # the second: the store's own statements, which would be stored by more statements
     caller = tags_code.caller(depth + 1)
     span = tracing_now.provider.get_tracer("proftool.queries").start_span("query", kind=SpanKind.CLIENT)
@@ -211,4 +212,3 @@ def _route(local: LocalTrace | None) -> str | None:
     request = CURRENT.get()
     route = request.route_now() if request else None
     return f"{request.method} {route}" if request and route else None
-

@@ -1,6 +1,7 @@
 """DB-API connections, watched by wrapping `connect`: sqlite3 and psycopg by `track()`, any other by `watched_connect`.
 
-A watched sqlite3 connection is a subclass of the one that was asked for, a psycopg connection has a subclass as its cursor factory: code that
+A watched sqlite3 connection is a subclass of the one that was asked for, a psycopg connection has a subclass as its cursor factory:
+code that
 asks for their types still gets them. Connections that were open before `track()` are not watched. Nothing is done for a query while
 tracing is off but one look at a variable.
 """

@@ -2,10 +2,11 @@
 
 One sample is (thread, stack, tag): stacks are tuples of (code id, instruction) pairs, names and lines are found out when a slice is
 built (sampler_slices.py). A thread that used no processor time since the last look cannot have moved, so its stack is not walked again:
-forty idle workers cost what one costs. Weight of a sample is the time since the last look; it is *running* where the thread's own clock says so.
+forty idle workers cost what one costs. Weight of a sample is the time since the last look; it is *running* where the thread's own
+clock says so.
 
-The rate follows a budget: the sampler's own processor time, as a share of one core. It begins in the middle, is halved when it costs more, and
-raised when it costs less than half. What was achieved stands in the slice's meta.
+The rate follows a budget: the sampler's own processor time, as a share of one core. It begins in the middle, is halved when it costs
+more, and raised when it costs less than half. What was achieved stands in the slice's meta.
 Looking from another thread needs the GIL: a call into C that holds it is seen at its end, and its time is counted there.
 """
 
@@ -20,7 +21,6 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import CodeType, FrameType
-
 
 from proftool.telemetry import request as requests
 from proftool.telemetry import tags
@@ -127,6 +127,7 @@ class Sampler:
         self._codes: dict[int, CodeType] = {}
         self._recent: deque[Tagged] = deque(maxlen=RECENT_MAX)
         self._burst: tuple[float, float] | None = None
+        self._unknown = False
         self._lock = threading.Lock()
         self._clear()
 
@@ -145,7 +146,7 @@ class Sampler:
     def start(self) -> None:
         """Begin to look; again changes nothing."""
         if self._thread is None:
-            requests.on_start(tags.follow)
+            tags.follow_more(tags.FOLLOW_AT_FIRST)
             self._thread = threading.Thread(target=self._run, name="proftool-sampler", daemon=True)
             self._thread.start()
 
@@ -187,6 +188,9 @@ class Sampler:
                 self._cpu_ns += spent_ns
                 if not burst:
                     self._adapt(spent_ns / (now_ns - checked_ns))
+                # A new loop is known by a request of its; tasks that nobody knows are known by theirs, for as long as there are any.
+                tags.follow_more(tags.FOLLOW_AT_FIRST if self._unknown else tags.FOLLOW_ON)
+                self._unknown = False
                 checked_ns, cpu_ns = now_ns, time.thread_time_ns()
 
     def _adapt(self, share: float) -> None:
@@ -238,6 +242,7 @@ class Sampler:
             task = tags.task_of(thread)
             if task is not None:
                 tag = tags.of_task(task)
+                self._unknown = self._unknown or (tag is None and not tags.is_known(task))
             elif tag is None:
                 tag = tags.of_thread(thread)
             last.stack, last.tag = stack, tag
@@ -314,5 +319,3 @@ class Sampler:
         with self._lock:
             found = [sample for sample in self._recent if sample.trace_id == trace_id]
             return found, self._codes, {thread: (last.native_id, last.name) for thread, last in self._known.items()}
-
-

@@ -1,7 +1,7 @@
 """From the sampler's stacks to profiles: a slice of time with a lane for each thread and route, a trace with a lane for each span.
 
-The lane's `task` is the route (`GET /orders/{id}`) or the span's id: `of_route` and `of_span` take these lanes out of a slice, so that a flame graph
-of a route, of a slow request and of a span is the flame graph of a profile like any other. Slices of several processes and
+The lane's `task` is the route (`GET /orders/{id}`) or the span's id: `of_route` and `of_span` take these lanes out of a slice, so that
+a flame graph of a route, of a slow request and of a span is the flame graph of a profile like any other. Slices of several processes and
 minutes become one by `model.merge`.
 
 Runs in the writer's thread, once a slice. numpy, the model and the identification of functions are imported then, not before.
@@ -58,7 +58,9 @@ class Lines:
 class Slicer:
     """Takes what the sampler saw, builds slices, and stores them."""
 
-    def __init__(self, service: str, store: TelemetryStore, sampler: Sampler, *, every_s: float = SLICE_S, project: Path | None = None) -> None:
+    def __init__(
+        self, service: str, store: TelemetryStore, sampler: Sampler, *, every_s: float = SLICE_S, project: Path | None = None
+    ) -> None:
         self._service, self._store, self._sampler = service, store, sampler
         self._every_ns = int(every_s * NS_PER_S)
         self._project = project or Path.cwd()
@@ -121,7 +123,9 @@ class Slicer:
             for metric, value in enumerate((seen.wall_ns, seen.waiting_ns, seen.samples, seen.cpu_ns)):
                 builder.add(node, lane, metric, value)
         rate_hz = self._sampler.rate_hz
-        profile = builder.build(self._meta(gathered.started_ns, gathered.duration_ns, gathered.samples, rate_hz, gathered.missed, gathered.cpu_ns))
+        profile = builder.build(
+            self._meta(gathered.started_ns, gathered.duration_ns, gathered.samples, rate_hz, gathered.missed, gathered.cpu_ns)
+        )
         return Slice(
             service=self._service,
             pid=os.getpid(),
@@ -212,7 +216,7 @@ class Slicer:
             first_line=code.co_firstlineno,
         )
 
-    def _meta(self, started_ns: int, duration_ns: int, samples: int, rate_hz: float, missed: int, overhead_ns: int | None):  # noqa: ANN202
+    def _meta(self, started_ns: int, duration_ns: int, samples: int, rate_hz: float, missed: int, overhead_ns: int | None):
         from proftool.model.meta import Meta, Pass
 
         return Meta(
@@ -274,9 +278,8 @@ def routes(slices: Iterable[Slice]) -> dict[str, int]:
 
 
 def _of_task(profile: Profile, task: str) -> Profile | None:
-    from proftool.model.select import only_lanes
-
     from proftool.model.profile import ints
+    from proftool.model.select import only_lanes
 
     lanes = [row for row, index in enumerate(ints(profile.lanes.task)) if profile.text(index) == task]
     return only_lanes(profile, lanes) if lanes else None

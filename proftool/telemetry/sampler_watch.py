@@ -1,7 +1,7 @@
 """Watchers of a running service: what blocks an event loop, and where memory goes that never comes back.
 
-`BlockingWatch` listens to the sampler: a loop says every 20 ms that it comes round (tags.Loop); where it does not for longer than a limit, the
-line of the project that most samples of that time stood on is what blocks.
+`BlockingWatch` listens to the sampler: a loop says every 20 ms that it comes round (tags.Loop); where it does not for longer than a
+limit, the line of the project that most samples of that time stood on is what blocks.
 
 `LeakWatch` looks at resident memory every second. Only when that has grown steadily for a whole window does it turn on `tracemalloc`
 for some seconds, and tells the line whose memory of these seconds is still held and still grows. What was allocated before is not
@@ -93,7 +93,8 @@ class BlockingWatch:
                 file=at.file,
                 line=at.line,
                 confidence="high" if seen >= 5 else "medium",
-                evidence=f"the event loop stood still for {stood_ns / NS_PER_S:.2f} s while this line ran" + (f": `{text}`" if text else ""),
+                evidence=f"the event loop stood still for {stood_ns / NS_PER_S:.2f} s while this line ran"
+                + (f": `{text}`" if text else ""),
                 advice="await an asynchronous version of it, or move it off the loop: `await asyncio.to_thread(…)`",
                 route=f"{request.method} {request.route_now() or '(no route)'}" if request else None,
                 trace_id=f"{standing.tag.trace_id:032x}" if standing.tag else None,

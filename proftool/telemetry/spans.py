@@ -38,7 +38,7 @@ MAX_TEXT = 4096
 
 _KINDS = {SpanKind.INTERNAL: "internal", SpanKind.SERVER: "server", SpanKind.CLIENT: "client", SpanKind.PRODUCER: "producer"}
 ACTIVE: Final[dict[int, Span]] = {}
-"""Ident of a thread that serves a WSGI request -> the span that is current in it, for the sampler: it cannot read another thread's context."""
+"""Ident of a thread that serves a WSGI request -> the span that is current in it: the sampler cannot read its context variables."""
 F = TypeVar("F", bound=Callable[..., object])
 
 
@@ -71,7 +71,17 @@ class Keep:
 class LocalTrace:
     """One trace's part in this process."""
 
-    __slots__ = ("asked", "called_out", "entry", "flags", "lost", "queries", "reason", "route", "spans", "trace_id")
+    lost: int = 0
+    asked: bool = False
+    """Is it recorded on demand, and so kept?"""
+    called_out: bool = False
+    """Did it call another service, which may want to join it?"""
+    route: str | None = None
+    reason: str | None = None
+    queries: dict[tuple[str, tuple[CodeType, int]], int] | None = None
+    """For queries.py: what was asked (its shape) from where, how often."""
+    finish: Callable[[], None] | None = None
+    """Fills in the entry's attributes, before it is written and only then."""
 
     def __init__(self, trace_id: int, entry: Span, flags: int) -> None:
         self.trace_id = trace_id
@@ -79,15 +89,6 @@ class LocalTrace:
         self.flags = flags
         self.spans: list[Span] = []
         """Ended ones, the entry last."""
-        self.lost = 0
-        self.asked = False
-        """Is it recorded on demand, and so kept?"""
-        self.called_out = False
-        """Did it call another service, which may want to join it?"""
-        self.route: str | None = None
-        self.reason: str | None = None
-        self.queries: dict[tuple[str, tuple[CodeType, int]], int] | None = None
-        """For queries.py: what was asked (its shape) from where, how often."""
 
 
 class Sink(Protocol):
@@ -105,10 +106,16 @@ class Sink(Protocol):
 class Span(trace.Span):
     """One operation; OpenTelemetry's span, always recording. Fields are read when it is written, so they may still move until then."""
 
-    __slots__ = (
-        "attributes", "code", "end_ns", "events", "kind", "links", "local", "message", "name", "own_context", "parent_id", "sink", "span_id",
-        "start_ns", "trace_state",
-    )  # fmt: skip
+    # Defaults of the class for what few spans have: a span is made for every request, and each store counts.
+    code: StatusCode = StatusCode.UNSET
+    message: str = ""
+    events: list[tuple[str, int, dict[str, types.AttributeValue]]] | None = None
+    links: list[tuple[int, int]] | None = None
+    trace_state: TraceState | None = None
+    own_context: SpanContext | None = None
+    end_ns: int = 0
+    """0 = under way."""
+    local: LocalTrace
 
     def __init__(self, name: str, kind: SpanKind, span_id: int, parent_id: int, start_ns: int, sink: Sink) -> None:
         self.name = name
@@ -117,17 +124,8 @@ class Span(trace.Span):
         self.parent_id = parent_id
         """0 = it begins the trace."""
         self.start_ns = start_ns
-        self.end_ns = 0
-        """0 = under way."""
         self.sink = sink
-        self.local: LocalTrace
         self.attributes: dict[str, types.AttributeValue] = {}
-        self.code = StatusCode.UNSET
-        self.message = ""
-        self.events: list[tuple[str, int, dict[str, types.AttributeValue]]] | None = None
-        self.links: list[tuple[int, int]] | None = None
-        self.trace_state: TraceState | None = None
-        self.own_context: SpanContext | None = None
 
     @property
     def kind_name(self) -> str:

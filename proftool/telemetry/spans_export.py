@@ -38,7 +38,7 @@ class OtlpExporter:
         self._exporter.shutdown()
 
 
-def readable(span: contracts.Span):  # noqa: ANN201  # type stands in the SDK, which is optional
+def readable(span: contracts.Span):  # type stands in the SDK, which is optional
     """The span as OpenTelemetry's SDK knows it."""
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import Event, ReadableSpan

@@ -62,7 +62,14 @@ class StoreSpanProcessor(SpanProcessor):
 
 def _span(span: ReadableSpan, sink: Sink) -> Span:
     assert span.context is not None
-    one = Span(span.name, span.kind or SpanKind.INTERNAL, span.context.span_id, span.parent.span_id if span.parent else 0, span.start_time or 0, sink)
+    one = Span(
+        span.name,
+        span.kind or SpanKind.INTERNAL,
+        span.context.span_id,
+        span.parent.span_id if span.parent else 0,
+        span.start_time or 0,
+        sink,
+    )
     one.attributes = dict(span.attributes or {})
     one.code, one.message = span.status.status_code, span.status.description or ""
     one.events = [(event.name, event.timestamp, dict(event.attributes or {})) for event in span.events]

@@ -57,7 +57,14 @@ class Writer:
     """The sink of all spans of a process."""
 
     def __init__(
-        self, service: str, store: TelemetryStore | None, keep: Keep, *, exporters: Sequence[Exporter] = (), every_s: float = 1.0, hold_s: float = 10.0
+        self,
+        service: str,
+        store: TelemetryStore | None,
+        keep: Keep,
+        *,
+        exporters: Sequence[Exporter] = (),
+        every_s: float = 1.0,
+        hold_s: float = 10.0,
     ) -> None:
         self.service = service
         self.store = store
@@ -83,8 +90,8 @@ class Writer:
         self._wake = threading.Event()
         self._closing = False
         self._flushing = threading.RLock()  # a signal handler may stop what is just being stopped
-        self.writing_in = 0
-        """Ident of the thread that writes just now: what it does is no part of the service."""
+        self.quiet: set[int] = set()
+        """Idents of threads that write just now: what they do is no part of the service."""
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
         self._store_failed = False
@@ -165,6 +172,9 @@ class Writer:
             spans: list[contracts.Span] = []
             for local in traces:
                 self.counts.dropped += local.lost
+                if local.finish is not None:
+                    local.finish()
+                    local.finish = None
                 for tell in self.on_kept:
                     tell(local)
                 self._kept[local.trace_id] = None
@@ -179,11 +189,15 @@ class Writer:
     @contextmanager
     def quietly(self) -> Generator[None, None, None]:
         """What this thread asks of the store within the block is no part of the service: it makes no spans."""
-        before, self.writing_in = self.writing_in, threading.get_ident()
+        thread = threading.get_ident()
+        if thread in self.quiet:
+            yield
+            return
+        self.quiet.add(thread)
         try:
             yield
         finally:
-            self.writing_in = before
+            self.quiet.discard(thread)
 
     def _joined(self, last: bool) -> list[LocalTrace]:
         """Traces held back that another service has kept."""

@@ -3,10 +3,10 @@
 Another thread's context variables cannot be read, so there are three ways to the answer, by what the thread does:
 - *It runs a task of an event loop.* The loop's current task can be asked from outside, and the task's own `Context` object can be
   read while the task runs: it holds the current span as it is at this moment, whoever set it. Interleaved requests are
-  as right as lone ones. The Context is had from `Task.get_context` (Python 3.12 and later), or from the task factory that `watch_loop` installs;
-  a task that began before it is told by `TASKS`.
-- *It runs a function for such a task* (a worker thread of anyio or of `asyncio.to_thread`): these call it through `Context.run`, and the Context
-  is found in their frame.
+  as right as lone ones. The Context is had from `Task.get_context` (Python 3.12 and later), or from the task factory that `watch_loop`
+  installs; a task that began before it bears its request.
+- *It runs a function for such a task* (a worker thread of anyio or of `asyncio.to_thread`): these call it through `Context.run`, and
+  the Context is found in their frame.
 - *It serves a WSGI request.* That one holds its thread from start to end: `request.THREADS`.
 
 Reading a Context of a running thread is safe under the GIL: its variables are one immutable map that is replaced as a whole.
@@ -25,6 +25,7 @@ from contextvars import Context, ContextVar
 from types import FrameType
 from typing import Any, Final, NamedTuple, cast
 
+from proftool.telemetry import request as requests
 from proftool.telemetry.request import CURRENT, THREADS, Request
 from proftool.telemetry.spans import ACTIVE, Span
 
@@ -43,7 +44,7 @@ class Tag(NamedTuple):
 class Loop:
     """An event loop that runs in a thread."""
 
-    __slots__ = ("beats", "loop", "thread", "_handle")
+    __slots__ = ("_handle", "beats", "loop", "thread")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, thread: int) -> None:
         self.loop = weakref.ref(loop)
@@ -67,14 +68,37 @@ class Loop:
 
 LOOPS: Final[dict[int, Loop]] = {}
 """Thread ident -> the loop that it runs, from its first request on."""
-TASKS: Final[weakref.WeakKeyDictionary[asyncio.Task[Any], Request]] = weakref.WeakKeyDictionary()
-"""Tasks whose Context is not known -> the request that they serve."""
-_CONTEXTS: Final[weakref.WeakKeyDictionary[asyncio.Task[Any], Context]] = weakref.WeakKeyDictionary()
+# Attributes of a task: a weak map beside it costs a microsecond a request, an attribute a twentieth of that.
+_CONTEXT: Final = "_proftool_context"
+_REQUEST: Final = "_proftool_request"
+"""Of a task whose Context is not known: the request that it serves."""
 _HAS_GET_CONTEXT: Final = sys.version_info >= (3, 12)
+
+
+class _Followed:
+    """How many requests more are followed."""
+
+    __slots__ = ("left",)
+
+    def __init__(self) -> None:
+        self.left = 0
+
+
+_FOLLOWED: Final = _Followed()
+FOLLOW_AT_FIRST, FOLLOW_ON = 1000, 1
+
+
+def follow_more(n: int) -> None:
+    """Look at the next n requests: a hook on all of them would cost more than the sampler itself."""
+    _FOLLOWED.left = max(n, _FOLLOWED.left)
+    requests.on_start(follow)
 
 
 def follow(request: Request) -> None:
     """A request begins in this thread: know its loop, and its task where the Context cannot be had."""
+    _FOLLOWED.left -= 1
+    if _FOLLOWED.left <= 0:
+        requests.forget(follow)
     loop = asyncio._get_running_loop()  # pyright: ignore[reportPrivateUsage]  # get_running_loop raises, at ten times the cost
     if loop is None:
         return
@@ -84,8 +108,8 @@ def follow(request: Request) -> None:
         watch_loop(loop)
     if not _HAS_GET_CONTEXT:
         task = asyncio.current_task(loop)
-        if task is not None and task not in _CONTEXTS:
-            TASKS[task] = request
+        if task is not None and not hasattr(task, _CONTEXT):
+            task._proftool_request = request  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def watch_loop(loop: asyncio.AbstractEventLoop) -> Loop:
@@ -107,13 +131,20 @@ class _Factory:
     def __init__(self, before: Callable[..., Any] | None) -> None:
         self._before = before
 
-    def __call__(self, loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any] | Generator[Any, None, Any], **kwargs: Any) -> Any:
-        context: Context = kwargs.pop("context", None) or contextvars.copy_context()
+    def __call__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        coro: Coroutine[Any, Any, Any] | Generator[Any, None, Any],
+        context: Context | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        if context is None:
+            context = contextvars.copy_context()
         if self._before is None:
-            task = asyncio.Task(cast("Coroutine[Any, Any, Any]", coro), loop=loop, context=context, **kwargs)
+            task: Any = asyncio.Task(cast("Coroutine[Any, Any, Any]", coro), loop=loop, context=context, **kwargs)
         else:
             task = self._before(loop, coro, context=context, **kwargs)
-        _CONTEXTS[task] = context
+        task._proftool_context = context
         return task
 
 
@@ -163,11 +194,16 @@ def task_of(thread: int) -> asyncio.Task[Any] | None:
 
 def of_task(task: asyncio.Task[Any]) -> Tag | None:
     """The tag of a task."""
-    context = cast("Any", task).get_context() if _HAS_GET_CONTEXT else _CONTEXTS.get(task)
+    context: Context | None = cast("Any", task).get_context() if _HAS_GET_CONTEXT else getattr(task, _CONTEXT, None)
     if context is not None:
         return of_context(context)
-    request = TASKS.get(task)
+    request: Request | None = getattr(task, _REQUEST, None)
     return Tag(request.trace_id, request.span_id, request) if request is not None else None
+
+
+def is_known(task: asyncio.Task[Any]) -> bool:
+    """Can it be told what the task works on?"""
+    return _HAS_GET_CONTEXT or hasattr(task, _CONTEXT)
 
 
 def of_thread(thread: int) -> Tag | None:
@@ -195,4 +231,3 @@ def of_worker(frame: FrameType) -> Tag | None:
         item = carried.get("self")
         context = getattr(getattr(getattr(item, "fn", None), "func", None), "__self__", None)
     return of_context(context) if isinstance(context, Context) else None
-

@@ -1,11 +1,13 @@
 """Tracing of a service: who makes the spans, which requests become entries, and where kept traces go.
 
 `start` once a process: it sets OpenTelemetry's provider where the program has none, follows the requests of the middleware
-(request.py) and begins to write. The request's ids are those of the middleware, so that logs, exemplars, `Server-Timing` and the trace agree.
+(request.py) and begins to write. The request's ids are those of the middleware, so that logs, exemplars, `Server-Timing` and the trace
+agree.
 """
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Sequence
 from contextvars import Token
@@ -47,6 +49,22 @@ def span_of(request: Request) -> Span | None:
     """The span of a request under way or over; None where it was not traced."""
     held = request.span
     return held.span if isinstance(held, _Open) else held if isinstance(held, Span) else None
+
+
+def _finish(span: Span, request: Request) -> None:
+    """What the request was; only for a span that is written."""
+    attributes = span.attributes
+    attributes["http.request.method"] = request.method
+    attributes["url.scheme"] = request.scheme
+    attributes["url.path"] = request.path
+    route = request.route_now()
+    if route:
+        attributes["http.route"] = route
+        span.name = span.local.route = f"{request.method} {route}"
+    if request.status is not None:
+        attributes["http.response.status_code"] = request.status
+    if request.error is not None:
+        attributes["error.type"] = request.error
 
 
 class Tracing:
@@ -94,7 +112,13 @@ class Tracing:
 
     def _begin(self, request: Request) -> None:
         span = self.provider.entry(
-            request.method, SpanKind.SERVER, request.trace_id, request.span_id, request.parent_id, request.flags, requests.wall_ns(request.started_ns)
+            request.method,
+            SpanKind.SERVER,
+            request.trace_id,
+            request.span_id,
+            request.parent_id,
+            request.flags,
+            requests.wall_ns(request.started_ns),
         )
         if request.tracestate:
             span.trace_state = TraceState.from_header([request.tracestate])
@@ -107,23 +131,10 @@ class Tracing:
             return
         span = held.span
         self._detach(held.token)
-        route = request.route_now()
         local = span.local
-        local.route = f"{request.method} {route}" if route else None
-        if route:
-            span.name = local.route or span.name
+        local.finish = functools.partial(_finish, span, request)
         if request.error is not None or (request.status or 0) >= 500:
             span.set_status(StatusCode.ERROR)
-        attributes = span.attributes
-        attributes["http.request.method"] = request.method
-        attributes["url.scheme"] = request.scheme
-        attributes["url.path"] = request.path
-        if route:
-            attributes["http.route"] = route
-        if request.status is not None:
-            attributes["http.response.status_code"] = request.status
-        if request.error is not None:
-            attributes["error.type"] = request.error
         span.end(requests.wall_ns(request.ended_ns) if request.ended_ns else None)
         request.kept = local.reason is not None
         request.span = span

@@ -7,7 +7,7 @@ imports none. Safe across `fork`: the child's threads begin with its first reque
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from proftool.contracts import RunStore, TelemetryStore
@@ -25,7 +25,7 @@ from proftool.telemetry.spans_writer import Exporter
 class Options:
     """What can be asked for; the defaults are those of a service in production."""
 
-    keep: Keep = Keep()
+    keep: Keep = field(default_factory=Keep)
     queries: bool = True
     outgoing: bool = True
     sampler: bool = True
@@ -54,7 +54,9 @@ class Options:
 class Watching:
     """What `watch` began."""
 
-    def __init__(self, tracing: tracing.Tracing, sampler: Sampler | None, slicer: Slicer | None, leaks: LeakWatch | None, demand: OnDemand | None):
+    def __init__(
+        self, tracing: tracing.Tracing, sampler: Sampler | None, slicer: Slicer | None, leaks: LeakWatch | None, demand: OnDemand | None
+    ):
         self.tracing, self.sampler, self.slicer, self._leaks, self.on_demand = tracing, sampler, slicer, leaks, demand
         self._is_over = False
 
@@ -77,7 +79,12 @@ class Watching:
 
 
 def watch(
-    service: str, telemetry: TelemetryStore | None, runs: RunStore | None = None, *, options: Options | None = None, exporters: Sequence[Exporter] = ()
+    service: str,
+    telemetry: TelemetryStore | None,
+    runs: RunStore | None = None,
+    *,
+    options: Options | None = None,
+    exporters: Sequence[Exporter] = (),
 ) -> Watching:
     """Watch this process; what was watched before under another name is stopped."""
     chosen = options or Options()

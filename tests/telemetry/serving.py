@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-
-from proftool.store import open_telemetry
 from proftool import settings
+from proftool.store import open_telemetry
 from proftool.store.services import SqlTelemetryStore
 from proftool.telemetry.request import CURRENT, HOOKS, THREADS, Request, draw, tell
 

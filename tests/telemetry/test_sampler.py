@@ -20,7 +20,15 @@ from proftool.telemetry.tracing_start import Options, Watching
 
 
 def _watch(folder: Path, **changed: object) -> Watching:
-    options = {"keep": Keep(share=1.0), "budget": 1.0, "max_hz": 500.0, "slice_s": 3600.0, "leaks": False, "every_s": 0.1, "project": Path(__file__).parents[2]}
+    options = {
+        "keep": Keep(share=1.0),
+        "budget": 1.0,
+        "max_hz": 500.0,
+        "slice_s": 3600.0,
+        "leaks": False,
+        "every_s": 0.1,
+        "project": Path(__file__).parents[2],
+    }
     watching = tracing_start.watch("shop", telemetry_store(folder), options=Options(**(options | changed)))  # type: ignore[arg-type]
     assert watching.sampler is not None
     watching.sampler.rate_hz = watching.sampler.max_hz
@@ -174,7 +182,12 @@ def test_a_thread_that_does_not_run_is_not_walked_again() -> None:
     thread.start()
     walked: list[object] = []
     walk = sampler._walk
-    sampler._walk = lambda frame: (walked.append(frame.f_code), walk(frame))[1]  # type: ignore[method-assign,assignment,union-attr,func-returns-value]
+
+    def counted(frame: object) -> object:
+        walked.append(id(frame))
+        return walk(frame)  # type: ignore[arg-type]
+
+    sampler._walk = counted  # type: ignore[method-assign,assignment]
     sampler.start()
     time.sleep(0.5)
     sampler.stop()

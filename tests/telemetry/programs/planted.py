@@ -60,7 +60,9 @@ def remember():
 
 
 if __name__ == "__main__":
-    options = Options(every_s=0.2, slow_query_ns=200_000_000, leak_window_s=3.0, leak_trace_s=2.0, burst_s=float(os.environ.get("BURST_S", 10)))
+    options = Options(
+        every_s=0.2, slow_query_ns=200_000_000, leak_window_s=3.0, leak_trace_s=2.0, burst_s=float(os.environ.get("BURST_S", 10))
+    )
     watching = proftool.watch("planted", options=options)
     routes = [Route("/report", report), Route("/items", items), Route("/checkout", checkout), Route("/search", search)]
     uvicorn.run(ASGIMiddleware(Starlette(routes=routes)), port=int(sys.argv[1]), log_level="warning")
