@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, cast
 
-from proftool.contracts import Attribute, Finding, Slice, SliceQuery, Span, SpanEvent, SpanLink, SpanQuery
+from proftool.contracts_telemetry import Attribute, Finding, Slice, SliceQuery, Span, SpanEvent, SpanLink, SpanQuery
 from proftool.store.redact import Redactor
 
 if TYPE_CHECKING:

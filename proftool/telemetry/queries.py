@@ -21,7 +21,7 @@ from types import CodeType
 
 from opentelemetry.trace import SpanKind, StatusCode
 
-from proftool.contracts import Finding
+from proftool.contracts_telemetry import Finding
 from proftool.telemetry import tags_code, tracing
 from proftool.telemetry.spans import LocalTrace, Span
 from proftool.units import NS_PER_S

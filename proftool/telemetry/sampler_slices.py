@@ -15,12 +15,12 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from types import CodeType
 from typing import TYPE_CHECKING
 
-from proftool import __version__
-from proftool.contracts import Slice, TelemetryStore
+from proftool.contracts_telemetry import Slice, TelemetryStore
 from proftool.errors import ProftoolError
 from proftool.telemetry.sampler import Gathered, Sampler, Stack, Tagged
 from proftool.telemetry.spans import LocalTrace
@@ -224,7 +224,7 @@ class Slicer:
                 Pass(
                     mode="sample",
                     backend=BACKEND,
-                    backend_version=__version__,
+                    backend_version=version("proftool"),
                     clock="wall",
                     rate_asked_hz=self._sampler.max_hz,
                     rate_achieved_hz=round(rate_hz, 1),

@@ -20,7 +20,7 @@ from pathlib import Path
 from types import CodeType, FrameType
 from typing import Final
 
-from proftool.contracts import Finding
+from proftool.contracts_telemetry import Finding
 from proftool.telemetry import tags
 from proftool.telemetry.sampler import Stack
 from proftool.telemetry.sampler_slices import Lines

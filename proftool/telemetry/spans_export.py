@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from proftool import contracts
+from proftool import contracts_telemetry as contracts
 from proftool.errors import UsageError
 
 

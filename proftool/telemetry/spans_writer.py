@@ -19,8 +19,8 @@ from typing import Protocol, TypeVar, cast
 
 from opentelemetry.trace import StatusCode
 
-from proftool import contracts
-from proftool.contracts import Attribute, Finding, SpanEvent, SpanLink, TelemetryStore
+from proftool import contracts_telemetry as contracts
+from proftool.contracts_telemetry import Attribute, Finding, SpanEvent, SpanLink, TelemetryStore
 from proftool.errors import ProftoolError
 from proftool.telemetry.spans import Keep, LocalTrace, Span
 from proftool.units import NS_PER_S

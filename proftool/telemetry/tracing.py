@@ -21,7 +21,7 @@ from opentelemetry.trace import SpanKind, StatusCode, TraceState
 from opentelemetry.trace.propagation import set_span_in_context
 from opentelemetry.util import types
 
-from proftool.contracts import TelemetryStore
+from proftool.contracts_telemetry import TelemetryStore
 from proftool.telemetry import request as requests
 from proftool.telemetry.request import Request
 from proftool.telemetry.spans import Keep, Span, TracerProvider

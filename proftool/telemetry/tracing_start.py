@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from proftool.contracts import RunStore, TelemetryStore
+from proftool.contracts import RunStore
+from proftool.contracts_telemetry import TelemetryStore
 from proftool.telemetry import tracing
 from proftool.telemetry.on_demand import BURST_S, OnDemand
 from proftool.telemetry.queries import LIMITS, REPEATED, SLOW_NS

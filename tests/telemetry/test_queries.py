@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from telemetry.serving import serving, telemetry_store
 
-from proftool.contracts import Span, SpanQuery
+from proftool.contracts_telemetry import Span, SpanQuery
 from proftool.store.services import SqlTelemetryStore
 from proftool.telemetry import queries_dbapi, queries_sqlalchemy, tracing
 from proftool.telemetry.queries import LIMITS, shape, summary
@@ -110,20 +110,20 @@ def test_sqlalchemy_is_told_once_with_rows(store: SqlTelemetryStore) -> None:
 
 def test_a_lazy_load_in_a_loop_is_found_at_the_line_that_loops(store: SqlTelemetryStore) -> None:
     """The N+1 of an ORM: the line that touches the attribute, not SQLAlchemy's."""
-    from sqlalchemy import ForeignKey, create_engine
-    from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
+    from sqlalchemy import Column, ForeignKey, Integer, create_engine
+    from sqlalchemy.orm import DeclarativeBase, Session, relationship
 
     class Base(DeclarativeBase): ...
 
     class Author(Base):
         __tablename__ = "author"
-        id: Mapped[int] = mapped_column(primary_key=True)
+        id = Column(Integer, primary_key=True)
 
     class Book(Base):
         __tablename__ = "book"
-        id: Mapped[int] = mapped_column(primary_key=True)
-        author_id: Mapped[int] = mapped_column(ForeignKey(Author.id))
-        author: Mapped[Author] = relationship(Author)
+        id = Column(Integer, primary_key=True)
+        author_id = Column(ForeignKey(Author.id))
+        author = relationship(Author)
 
     engine = create_engine("sqlite://")
     Base.metadata.create_all(engine)

@@ -10,13 +10,16 @@ from pathlib import Path
 from opentelemetry import trace
 from telemetry.serving import serving, telemetry_store
 
-from proftool.contracts import SliceQuery, SpanQuery
+from proftool.contracts_telemetry import SliceQuery, SpanQuery
 from proftool.model.profile import Profile
 from proftool.telemetry import tracing_start
 from proftool.telemetry.sampler import Sampler
 from proftool.telemetry.sampler_slices import of_route, of_span, routes
 from proftool.telemetry.spans import Keep
 from proftool.telemetry.tracing_start import Options, Watching
+
+SLICE_S = 0.03
+"""Work between two awaits. Longer than Python's switch interval of 5 ms: a sampler that runs inside looks when it gets the GIL."""
 
 
 def _watch(folder: Path, **changed: object) -> Watching:
@@ -57,20 +60,20 @@ def _spin(seconds: float) -> None:
 
 
 def work_of_a() -> None:
-    _spin(0.005)
+    _spin(SLICE_S)
 
 
 def work_of_b() -> None:
-    _spin(0.005)
+    _spin(SLICE_S)
 
 
 def test_interleaved_async_requests_are_told_apart(tmp_path: Path) -> None:
-    """Two handlers of one loop take turns every few milliseconds; no sample of one is in the other's flame graph."""
+    """Two handlers of one loop take turns all the time; no sample of one is in the other's flame graph."""
     watching = _watch(tmp_path)
 
     async def handler(route: str, work: object) -> None:
         with serving(route):
-            for _ in range(80):
+            for _ in range(20):
                 work()  # type: ignore[operator]
                 await asyncio.sleep(0)
 
@@ -95,7 +98,7 @@ def test_a_kept_trace_has_a_flame_graph_for_each_span(tmp_path: Path) -> None:
 
     async def step(name: str, work: object) -> None:
         with tracer.start_as_current_span(name):
-            for _ in range(60):
+            for _ in range(20):
                 work()  # type: ignore[operator]
                 await asyncio.sleep(0)
 
@@ -122,7 +125,7 @@ def test_threads_of_wsgi_requests_are_told_apart(tmp_path: Path) -> None:
 
     def serve(route: str, work: object) -> None:
         with serving(route, thread=True), trace.get_tracer("test").start_as_current_span(f"in {route}"):
-            for _ in range(60):
+            for _ in range(20):
                 work()  # type: ignore[operator]
 
     threads = [threading.Thread(target=serve, args=pair) for pair in (("/a", work_of_a), ("/b", work_of_b))]

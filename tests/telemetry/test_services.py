@@ -17,7 +17,8 @@ import httpx
 import pytest
 from telemetry.serving import telemetry_store
 
-from proftool.contracts import RunQuery, SliceQuery, Span, SpanQuery
+from proftool.contracts import RunQuery
+from proftool.contracts_telemetry import SliceQuery, Span, SpanQuery
 from proftool.store.services import SqlTelemetryStore
 
 PROGRAMS = Path(__file__).parent / "programs"
