@@ -12,6 +12,7 @@ Looking from another thread needs the GIL: a call into C that holds it is seen a
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import sys
@@ -201,6 +202,9 @@ class Sampler:
             self.rate_hz = min(max(self.rate_hz * 1.25, self.min_hz), self.max_hz)
 
     def _look(self, own: int, now_ns: int, weight_ns: int) -> None:
+        # A look is not atomic: a sampler that the system takes off its processor for longer than the switch interval loses the GIL in the
+        # midst of it. What a loop's thread did is believed where the same task is there before and after.
+        tasks = {thread: tags.task_of(thread) for thread in tuple(tags.LOOPS)}
         frames = sys._current_frames()  # pyright: ignore[reportPrivateUsage]
         known, ignored = self._known, self.ignored
         for thread, frame in frames.items():
@@ -212,7 +216,7 @@ class Sampler:
                 if thread in ignored:
                     continue
                 known[thread] = last
-            self._see(thread, last, frame, now_ns, weight_ns)
+            self._see(thread, last, frame, tasks.get(thread), now_ns, weight_ns)
         if len(known) > len(frames) + 64:
             for thread in [thread for thread in known if thread not in frames]:
                 del known[thread]
@@ -225,7 +229,7 @@ class Sampler:
                 return _Thread(thread.native_id, thread.name)
         return _Thread(None, "")
 
-    def _see(self, thread: int, last: _Thread, frame: FrameType, now_ns: int, weight_ns: int) -> None:
+    def _see(self, thread: int, last: _Thread, frame: FrameType, task: asyncio.Task[object] | None, now_ns: int, weight_ns: int) -> None:
         cpu_ns: int | None = None
         if last.clock is not None:
             try:
@@ -239,7 +243,10 @@ class Sampler:
             stack, tag = last.stack, last.tag
         else:
             stack, tag = self._walk(frame)
-            task = tags.task_of(thread)
+            if task is not tags.task_of(thread):
+                last.stack = None
+                self._missed += 1
+                return
             if task is not None:
                 tag = tags.of_task(task)
                 self._unknown = self._unknown or (tag is None and not tags.is_known(task))

@@ -15,7 +15,6 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from types import CodeType
 from typing import TYPE_CHECKING
@@ -224,7 +223,6 @@ class Slicer:
                 Pass(
                     mode="sample",
                     backend=BACKEND,
-                    backend_version=version("proftool"),
                     clock="wall",
                     rate_asked_hz=self._sampler.max_hz,
                     rate_achieved_hz=round(rate_hz, 1),
