@@ -20,6 +20,7 @@ _PUBLIC = {
     "load": "proftool.workflows.api",
     "diff": "proftool.workflows.api",
     "watch": "proftool.workflows.services",
+    "load_ipython_extension": "proftool.integrations.notebook",
 }
 
 
