@@ -21,8 +21,8 @@ from bisect import bisect_left
 from collections.abc import Callable
 from typing import Any, Final, cast
 
-from proftool.telemetry.metrics import BYTES, HERE, SECONDS, SERIES_LIMIT, Series, histogram, updown
-from proftool.telemetry.request import HOOKS, Request, continue_trace, draw, tell
+from proftool.telemetry.metrics import BYTES, HERE, REGISTRY, SECONDS, SERIES_LIMIT, Series, histogram, updown
+from proftool.telemetry.request import HOOKS, Request, tell
 
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"})
 DISCONNECTED: Final = "client_disconnect"
@@ -33,16 +33,40 @@ CONNECTION_SECONDS: Final = (0.1, 1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.
 _now = time.perf_counter_ns
 
 
+class _Active(dict[int, "memoryview[float]"]):
+    """Lane -> where requests under way are counted."""
+
+    def __init__(self, series: Series) -> None:
+        self._series = series
+
+    def make(self, lane: int) -> memoryview[float]:
+        """The lane's, if it is new here."""
+        found = self[lane] = self._series.at(lane).floats
+        return found
+
+
+_Cells = tuple["memoryview[int]", "memoryview[float]", "memoryview[int]", "memoryview[float]", "memoryview[float]"]
+"""Of one lane: duration, its sum; size sent, its sum; requests under way."""
+
+
 class _Bound:
-    """The series of one combination of label values."""
+    """The series of one combination of label values, and their cells, so that a request looks up both once."""
 
-    __slots__ = ("duration", "first_byte", "received", "sent")
+    __slots__ = ("active", "cells", "duration", "first_byte", "received", "sent")
 
-    def __init__(self, duration: Series, first_byte: Series, received: Series, sent: Series) -> None:
+    def __init__(self, duration: Series, first_byte: Series, received: Series, sent: Series, active: Series) -> None:
         self.duration = duration
         self.first_byte = first_byte
         self.received = received
         self.sent = sent
+        self.active = active
+        self.cells: dict[int, _Cells] = {}
+
+    def of(self, lane: int) -> _Cells:
+        """The cells of a lane, made if they are new."""
+        duration, sent, active = self.duration.at(lane), self.sent.at(lane), self.active.at(lane)
+        found = self.cells[lane] = (duration.ints, duration.floats, sent.ints, sent.floats, active.floats)
+        return found
 
 
 Key = tuple[str, str, str | None, int | None, str | None]
@@ -68,32 +92,29 @@ class HttpMetrics:
             "websocket.server.connection.duration", description="How long WebSockets stayed open", buckets=CONNECTION_SECONDS
         )
         self._bounds: dict[Key, _Bound] = {}
-        self._actives: dict[tuple[str, str], Series] = {}
+        self._actives: dict[tuple[str, str], _Active] = {}
+        REGISTRY.moved.append(self._forget)
 
-    def start(self, request: Request, traceparent: str | None, tracestate: str) -> None:
-        """The request is under way: its trace is continued or begun, who asked for it is told."""
-        if traceparent is None or not continue_trace(request, (traceparent,), (tracestate,) if tracestate else ()):
-            request.trace_id = draw(128)
-        request.span_id = draw(64)
-        if request.method not in METHODS:
-            request.method = "_OTHER"
+    def _forget(self) -> None:
+        self._bounds.clear()
+        self._actives.clear()
+
+    def start(self, request: Request) -> None:
+        """The request is under way; who asked for it is told."""
         key = (request.method, request.scheme)
-        active = self._actives.get(key)
-        if active is None:
-            active = self._active_of(key)
+        cells = self._actives.get(key)
+        if cells is None:
+            cells = self._actives[key] = _Active(self._active_of(key))
         lane = HERE.lane
-        cell = active.cells.get(lane) or active.cell(lane)
-        cell[1][0] += 1
+        cell = cells.get(lane) or cells.make(lane)
+        cell[0] += 1
         if HOOKS.start:
             tell(HOOKS.start, request)
 
     def _active_of(self, key: tuple[str, str]) -> Series:
-        found = self._active.series({"http.request.method": key[0], "url.scheme": key[1]})
-        if len(self._actives) < SERIES_LIMIT:
-            self._actives[key] = found
-        return found
+        return self._active.series({"http.request.method": key[0], "url.scheme": key[1]})
 
-    def end(self, request: Request, received: int, sent: int, *, streamed: bool) -> None:
+    def end(self, request: Request) -> None:
         """The request is over; `ended_ns` may be set already."""
         ended = request.ended_ns
         if ended is None:
@@ -103,34 +124,29 @@ class HttpMetrics:
             error = request.error = str(status)
         route = request.route
         if route is None:
-            route = request.route_now()
+            route = request.route = request.resolve(request.carrier)
         if HOOKS.end:
             tell(HOOKS.end, request)
-        method, scheme = request.method, request.scheme
-        key = (method, scheme, route, status, error)
+        key = (request.method, request.scheme, route, status, error)
         bound = self._bounds.get(key)
         if bound is None:
             bound = self._bind(key)
-        seconds = (ended - request.started_ns) / 1e9
-        # What `Series.record` does, three times with one look at the lane: it is half of what a request costs here.
+        # What `Series.record` does, with one look at the lane: it is half of what a request costs here.
         lane = HERE.lane
-        duration = bound.duration
-        ints, floats = duration.cells.get(lane) or duration.cell(lane)
-        ints[bisect_left(SECONDS, seconds)] += 1
-        floats[_SECONDS_SUM] += seconds
-        series = bound.sent
-        ints, floats = series.cells.get(lane) or series.cell(lane)
-        ints[bisect_left(BYTES, sent)] += 1
-        floats[_BYTES_SUM] += sent
-        if received:
-            bound.received.record(received)
-        active = self._actives.get((method, scheme)) or self._active_of((method, scheme))
-        cell = active.cells.get(lane) or active.cell(lane)
-        cell[1][0] -= 1
-        if streamed and request.first_byte_ns is not None:
+        durations, duration_sum, sizes, size_sum, active = bound.cells.get(lane) or bound.of(lane)
+        seconds = (ended - request.started_ns) / 1e9
+        durations[bisect_left(SECONDS, seconds)] += 1
+        duration_sum[_SECONDS_SUM] += seconds
+        sent = request.sent
+        sizes[bisect_left(BYTES, sent)] += 1
+        size_sum[_BYTES_SUM] += sent
+        active[0] -= 1
+        if request.received:
+            bound.received.record(request.received)
+        if request.streamed and request.first_byte_ns is not None:
             bound.first_byte.record((request.first_byte_ns - request.started_ns) / 1e9)
         if request.kept:
-            duration.exemplify(seconds, request)
+            bound.duration.exemplify(seconds, request)
 
     def _bind(self, key: Key) -> _Bound:
         method, scheme, route, status, error = key
@@ -141,17 +157,19 @@ class HttpMetrics:
             labels["http.response.status_code"] = status
         if error is not None:
             labels["error.type"] = error
-        of = (self._duration, self._first_byte, self._received, self._sent)
-        found = _Bound(*(instrument.series(labels) for instrument in of))
+        found = _Bound(
+            self._duration.series(labels),
+            self._first_byte.series(labels),
+            self._received.series(labels),
+            self._sent.series(labels),
+            self._active_of((method, scheme)),
+        )
         if len(self._bounds) < SERIES_LIMIT:
             self._bounds[key] = found
         return found
 
-    def opened(self, request: Request, traceparent: str | None, tracestate: str) -> None:
+    def opened(self, request: Request) -> None:
         """A WebSocket asks to be opened."""
-        if traceparent is None or not continue_trace(request, (traceparent,), (tracestate,) if tracestate else ()):
-            request.trace_id = draw(128)
-        request.span_id = draw(64)
         self._connections.add(1, **{"url.scheme": request.scheme})
         if HOOKS.start:
             tell(HOOKS.start, request)
@@ -189,8 +207,9 @@ def http_metrics() -> HttpMetrics:
 
 
 def server_timing(request: Request, now_ns: int) -> str:
-    """Value of the header: how long the application took to its answer, ms, and the trace for the browser's tools."""
-    return f'app;dur={(now_ns - request.started_ns) / 1e6:.3f}, traceparent;desc="{request.traceparent}"'
+    """Value of the header: how long the application took to its answer, ms; of a kept trace its ids too, for the browser's tools."""
+    took = f"app;dur={(now_ns - request.started_ns) / 1e6:.3f}"
+    return f'{took}, traceparent;desc="{request.traceparent}"' if request.kept else took
 
 
 def qualified(error: BaseException) -> str:
@@ -200,6 +219,10 @@ def qualified(error: BaseException) -> str:
 
 
 # --- routes -----------------------------------------------------------------------------------------------------------------
+
+
+_TEMPLATES: dict[int, tuple[object, str]] = {}
+"""id of a route -> (the route, its template): routes cannot be keys, and an id alone may be another's later."""
 
 
 def asgi_route(scope: dict[str, object]) -> str | None:
@@ -214,19 +237,27 @@ def asgi_route(scope: dict[str, object]) -> str | None:
     if route is None:
         template = scope.get("path_template")
         return template if isinstance(template, str) else _django_route(scope.get("path")) if "django.urls" in sys.modules else None
-    path = getattr(route, "path_format", None) or getattr(route, "path", None)
-    own = cast(dict[str, Any] | None, scope.get("fastapi"))
-    if own and (context := own.get("effective_route_context")) is not None:
-        path = getattr(context, "path_format", path)
-    if not isinstance(path, str):
-        return None
-    prefix = cast(str, scope.get("root_path") or "").removeprefix(cast(str, scope.get("app_root_path", scope.get("root_path")) or ""))
-    if not prefix:
-        return path or "/"
-    if hasattr(route, "routes"):  # a mount of something that has no routes: it is all in the prefix
-        path = "/{path}"
-    named = cast(dict[str, object], scope.get("path_params") or {})
-    for name, value in named.items():
+    if (own := scope.get("fastapi")) is not None:
+        route = _effective(own) or route
+    known = _TEMPLATES.get(id(route))
+    if known is None or known[0] is not route:
+        path = getattr(route, "path_format", None) or getattr(route, "path", None)
+        if not isinstance(path, str):
+            return None
+        if len(_TEMPLATES) > SERIES_LIMIT:
+            _TEMPLATES.clear()
+        # A mount of something that has no routes of its own is all in the prefix.
+        known = _TEMPLATES[id(route)] = (route, "/{path}" if hasattr(route, "routes") else path)
+    return _mounted(scope, known[1]) if "app_root_path" in scope else known[1]
+
+
+def _effective(own: object) -> object:
+    return own.get("effective_route_context") if isinstance(own, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+
+
+def _mounted(scope: dict[str, object], path: str) -> str:
+    prefix = cast(str, scope.get("root_path") or "").removeprefix(cast(str, scope["app_root_path"]))
+    for name, value in cast(dict[str, object], scope.get("path_params") or {}).items():
         if f"{{{name}}}" not in path:
             prefix = "/".join(f"{{{name}}}" if part == str(value) else part for part in prefix.split("/"))
     return prefix + path

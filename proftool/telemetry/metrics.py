@@ -70,8 +70,8 @@ class _Lease:
     def __init__(self) -> None:
         self.lane = _LANES.take()
 
-    def __del__(self) -> None:
-        _LANES.free.append(self.lane)
+    def __del__(self, free: list[int] = _LANES.free) -> None:  # bound here: the module may be gone when the last thread ends
+        free.append(self.lane)
 
 
 class _Here(threading.local):
@@ -91,6 +91,8 @@ class Registry:
         self.lock = threading.Lock()
         self.segment = Segment()
         self.instruments: dict[str, Instrument] = {}
+        self.moved: list[Callable[[], None]] = []
+        """Called when cells were replaced: who kept some looks them up again."""
         self.awake: Callable[[], None] | None = None
         """Called when a series begins: the first record after a fork starts there what a fork stopped."""
 
@@ -117,6 +119,8 @@ class Registry:
                         moved[lane].ints[:] = old.ints
                     series.cells = moved
             self.segment = segment
+        for forget in self.moved:
+            forget()
 
     def forget(self) -> None:
         """Begin again with nothing, in a forked child: what there is, is the parent's."""
@@ -125,6 +129,8 @@ class Registry:
         for instrument in self.instruments.values():
             for series in instrument.every():
                 series.cells = {}
+        for forget in self.moved:
+            forget()
 
     def own(self) -> list[Sample]:
         """What this process recorded."""
@@ -148,6 +154,10 @@ class Series:
         """Lane -> the cell that only its thread writes."""
         self.bounds = description.edges
         self.last = len(self.bounds) + 1
+
+    def at(self, lane: int) -> Cell:
+        """The lane's cell."""
+        return self.cells.get(lane) or self.cell(lane)
 
     def cell(self, lane: int) -> Cell:
         """The lane's cell, made now."""

@@ -17,6 +17,7 @@ from __future__ import annotations
 import logging
 import os
 import random
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
@@ -30,6 +31,14 @@ SAMPLED: Final = 1
 """The one bit of trace-flags that version 00 of the trace context gives a meaning."""
 
 
+Context = tuple[Sequence[str], Sequence[str]]
+"""Values of the headers traceparent and tracestate."""
+
+_BEGINNING = threading.Lock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_BEGINNING.acquire, after_in_parent=_BEGINNING.release, after_in_child=_BEGINNING.release)
+
+
 @final
 class Request:
     """A request under way, or just over.
@@ -38,27 +47,34 @@ class Request:
     `first_byte_ns` until the response starts, `ended_ns` until its last byte was handed on.
     """
 
-    __slots__ = (
-        "carrier",
-        "ended_ns",
-        "error",
-        "first_byte_ns",
-        "flags",
-        "kept",
-        "kind",
-        "method",
-        "parent_id",
-        "path",
-        "resolve",
-        "route",
-        "scheme",
-        "span",
-        "span_id",
-        "started_ns",
-        "status",
-        "trace_id",
-        "tracestate",
-    )
+    # Class attributes are the defaults of what is not known yet: a request sets seven fields and not twenty.
+    span_id_drawn = 0
+    trace_id_drawn = 0
+    parent_id = 0
+    """Span of the caller; 0 = this request begins the trace. Read `trace_id` first: it reads the header."""
+    flags = 0
+    """The caller's trace-flags; what tracing decides here goes to `kept`."""
+    tracestate = ""
+    kept = False
+    """Is the trace kept by somebody: the caller's sampled flag, or what tracing decided at the end."""
+    route: str | None = None
+    """Template (`/users/{id}`), as it stands in the framework; an application without routes may set one."""
+    status: int | None = None
+    """Status that was sent; 101 of an accepted WebSocket."""
+    error: str | None = None
+    """`error.type`: a qualified exception name, `client_disconnect`, `incomplete_response`, or a status from 500 on."""
+    first_byte_ns: int | None = None
+    ended_ns: int | None = None
+    received = 0
+    """Bytes of the request's body, as far as they are known."""
+    sent = 0
+    """Bytes of the response's body."""
+    streamed = False
+    """Did the response come in several parts?"""
+    span: object = None
+    """For tracing: the span of this request, while it has one."""
+    unread: Callable[[dict[str, object]], Context] | None = None
+    """Finds the trace context in the carrier; None once it was read, or where there is none."""
 
     def __init__(
         self,
@@ -72,7 +88,7 @@ class Request:
     ) -> None:
         self.kind: Kind = kind
         self.method = method
-        """As it was sent; unknown ones are named `_OTHER` only in metrics."""
+        """One that HTTP knows, or `_OTHER`."""
         self.scheme = scheme
         self.path = path
         """The path as it was asked for: never a metric's label."""
@@ -81,25 +97,29 @@ class Request:
         self.resolve = resolve
         """Finds the route in the carrier once the framework has matched one."""
         self.started_ns = started_ns
-        self.trace_id = 0
-        self.span_id = 0
-        self.parent_id = 0
-        """Span of the caller; 0 = this request begins the trace."""
-        self.flags = 0
-        """The caller's trace-flags; what tracing decides here goes to `kept`."""
-        self.tracestate = ""
-        self.kept = False
-        """Is the trace kept by somebody: the caller's sampled flag, or what tracing decided at the end."""
-        self.route: str | None = None
-        """Template (`/users/{id}`), as it stands in the framework."""
-        self.status: int | None = None
-        """Status that was sent; a WebSocket's close code stands in no metric."""
-        self.error: str | None = None
-        """`error.type`: a qualified exception name, `client_disconnect`, or a 5xx status as text."""
-        self.first_byte_ns: int | None = None
-        self.ended_ns: int | None = None
-        self.span: object = None
-        """For tracing: the span of this request, while it has one."""
+
+    @property
+    def trace_id(self) -> int:
+        """The caller's, or one drawn now; safe from another thread."""
+        return self.trace_id_drawn or self.begin()
+
+    @property
+    def span_id(self) -> int:
+        """This request's own."""
+        if not self.span_id_drawn:
+            self.begin()
+        return self.span_id_drawn
+
+    def begin(self) -> int:
+        """Read the caller's trace context or draw one; again changes nothing. Gives the trace id."""
+        # Nobody reads the ids of most requests: neither the header nor the generator is touched for those.
+        with _BEGINNING:
+            if not self.trace_id_drawn:
+                self.span_id_drawn = draw(64) or 1
+                unread, self.unread = self.unread, None
+                if unread is None or not continue_trace(self, *unread(self.carrier)):
+                    self.trace_id_drawn = draw(128) or 1
+            return self.trace_id_drawn
 
     @property
     def trace_id_hex(self) -> str:
@@ -114,6 +134,7 @@ class Request:
     @property
     def sampled(self) -> bool:
         """Did the caller say that it keeps the trace?"""
+        self.begin()
         return bool(self.flags & SAMPLED)
 
     @property
@@ -194,7 +215,7 @@ _RANDOM = random.Random()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_RANDOM.seed)
 draw = _RANDOM.getrandbits
-"""`draw(128)` is a trace id, `draw(64)` a span id. Zero, which both forbid, is less likely than a broken disk."""
+"""`draw(128)` is a trace id, `draw(64)` a span id."""
 
 _HEX = frozenset("0123456789abcdef")
 
@@ -218,9 +239,10 @@ def continue_trace(request: Request, traceparents: Sequence[str], tracestates: S
     trace_id, parent_id = int(trace, 16), int(parent, 16)
     if not trace_id or not parent_id:
         return False
-    request.trace_id, request.parent_id, request.flags = trace_id, parent_id, int(flags, 16)
-    request.kept = bool(request.flags & SAMPLED)
+    request.parent_id, request.flags = parent_id, int(flags, 16)
+    request.kept = request.kept or bool(request.flags & SAMPLED)
     members = [member for header in tracestates for member in header.split(",") if member.strip()]
     if members and len(members) <= 32:
         request.tracestate = ",".join(member.strip() for member in members)
+    request.trace_id_drawn = trace_id
     return True

@@ -44,12 +44,15 @@ class _Subscription:
     listener: Listener
     every_s: float
     due_s: float = 0.0
+    each: bool = False
 
 
 @dataclass(slots=True)
 class _State:
     service: Service | None = None
     own: workers.Own | None = None
+    teller: int | None = None
+    """Descriptor of the lock that makes this worker the one that speaks for all."""
     keeper: threading.Thread | None = None
     pid: int = 0
     stop: threading.Event = field(default_factory=threading.Event)
@@ -139,9 +142,14 @@ def on_collect(collector: Callable[[], None]) -> None:
     keep()
 
 
-def subscribe(listener: Listener, *, every_s: float) -> Callable[[], None]:
-    """Hand the service's samples to the listener every so often, in the keeper's thread; returns what ends that."""
-    subscription = _Subscription(listener, every_s, time.monotonic() + every_s)
+def subscribe(listener: Listener, *, every_s: float, each: bool = False) -> Callable[[], None]:
+    """
+    Hand the service's samples to the listener every so often, in the keeper's thread; returns what ends that.
+
+    Args:
+        each: in every worker; else in one of them, and in another when that one dies.
+    """
+    subscription = _Subscription(listener, every_s, time.monotonic() + every_s, each)
     _STATE.subscriptions.append(subscription)
     keep()
 
@@ -185,13 +193,25 @@ def _keeper(stop: threading.Event) -> None:
 
 
 def _tell(due: Sequence[_Subscription], now: float) -> None:
-    found, time_ns = samples(), time.time_ns()
+    is_teller = _is_teller()
+    found, time_ns = samples() if is_teller else [], time.time_ns()
     for subscription in due:
         subscription.due_s = now + subscription.every_s
+        if not (is_teller or subscription.each):
+            continue
         try:
             subscription.listener(found, time_ns)
         except Exception:
             _LOG.exception("handing on metrics failed; it is tried again in %g s", subscription.every_s)
+
+
+def _is_teller() -> bool:
+    own = _STATE.own
+    if own is None:
+        return True
+    if _STATE.teller is None:
+        _STATE.teller = workers.claim(own.folder / "teller")
+    return _STATE.teller is not None
 
 
 def flush() -> None:
@@ -217,6 +237,9 @@ def _after_fork() -> None:
     metrics.after_fork()
     if _STATE.own is not None:
         _STATE.own.leave_to_parent()
+        if _STATE.teller is not None:
+            os.close(_STATE.teller)
+            _STATE.teller = None
         _STATE.own = None
         _join()
 

@@ -118,6 +118,18 @@ def fold(folder: Path) -> None:
         os.close(lock)
 
 
+def claim(path: Path) -> int | None:
+    """A lock that one process holds as long as it lives; None where another has it."""
+    assert fcntl is not None
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
 def is_alive(path: Path) -> bool:
     """Does the writer of the file live?"""
     assert fcntl is not None

@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from proftool.telemetry.http import (
     DISCONNECTED,
+    METHODS,
     HttpMetrics,
     django_route_of,
     http_metrics,
@@ -20,7 +21,7 @@ from proftool.telemetry.http import (
     server_timing,
     wsgi_route,
 )
-from proftool.telemetry.request import CURRENT, THREADS, Request
+from proftool.telemetry.request import CURRENT, THREADS, Context, Request
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Callable[[bytes], object]]
@@ -34,11 +35,11 @@ class WSGIMiddleware:
     """Measures every request of the application.
 
     Args:
-        server_timing: answer with a `Server-Timing` header.
+        server_timing: answer with a `Server-Timing` header, which shows browsers, and whoever asks, how long the application took.
         metrics_path: answer this path with the OpenMetrics text of all workers; None leaves that to the application.
     """
 
-    def __init__(self, app: Application, *, server_timing: bool = True, metrics_path: str | None = None) -> None:
+    def __init__(self, app: Application, *, server_timing: bool = False, metrics_path: str | None = None) -> None:
         self.app = app
         self._server_timing = server_timing
         self._metrics_path = metrics_path
@@ -56,9 +57,19 @@ class WSGIMiddleware:
         path = environ.get("PATH_INFO", "")
         if path == self._metrics_path:
             return _expose(start_response)
-        request = Request("http", environ["REQUEST_METHOD"], environ.get("wsgi.url_scheme", "http"), path, environ, wsgi_route, _now())
-        self._http.start(request, environ.get("HTTP_TRACEPARENT"), environ.get("HTTP_TRACESTATE", ""))
-        response = _Response(request, self._http, environ.get("CONTENT_LENGTH", ""))
+        method = environ["REQUEST_METHOD"]
+        if method not in METHODS:
+            method = "_OTHER"
+        request = Request("http", method, environ.get("wsgi.url_scheme", "http"), path, environ, wsgi_route, _now())
+        if (parent := environ.get("HTTP_TRACEPARENT")) is not None:
+            request.unread = wsgi_context
+            if parent[-2:] != "00":  # sampled, perhaps: an exemplar may point to it
+                request.begin()
+        length = environ.get("CONTENT_LENGTH", "")
+        if length.isdigit():
+            request.received = int(length)
+        self._http.start(request)
+        response = _Response(request, self._http)
 
         def starting(status: str, headers: list[tuple[str, str]], *exc_info: object) -> Callable[[bytes], object]:
             request.status = int(status[:3])
@@ -67,12 +78,12 @@ class WSGIMiddleware:
             write = start_response(status, headers, *exc_info)
 
             def writing(data: bytes) -> object:
-                response.sent += len(data)
+                request.sent += len(data)
                 return write(data)
 
             return writing
 
-        environ[_SEEN] = request
+        environ[_SEEN] = True
         response.enter()
         try:
             parts = self.app(environ, starting)
@@ -92,13 +103,10 @@ class WSGIMiddleware:
 class _Response:
     """The application's response, watched."""
 
-    __slots__ = ("_close", "_http", "_is_over", "_parts", "_token", "received", "request", "sent", "streamed")
+    __slots__ = ("_close", "_http", "_is_over", "_parts", "request")
 
-    def __init__(self, request: Request, http: HttpMetrics, length: str) -> None:
+    def __init__(self, request: Request, http: HttpMetrics) -> None:
         self.request = request
-        self.received = int(length) if length.isdigit() else 0
-        self.sent = 0
-        self.streamed = 0
         self._http = http
         self._is_over = False
         self._parts: Iterator[bytes] = iter(())
@@ -127,10 +135,12 @@ class _Response:
             self.fail(error)
             raise
         if part:
-            self.sent += len(part)
-            self.streamed += 1
-            if self.streamed == 1:
-                self.request.first_byte_ns = _now()
+            request = self.request
+            request.sent += len(part)
+            if request.first_byte_ns is None:
+                request.first_byte_ns = _now()
+            else:
+                request.streamed = True
         return part
 
     def close(self) -> None:
@@ -155,11 +165,17 @@ class _Response:
         if self._is_over:
             return
         self._is_over = True
-        self._http.end(self.request, self.received, self.sent, streamed=self.streamed > 1)
+        self._http.end(self.request)
         if CURRENT.get() is self.request:
             CURRENT.set(None)
         if THREADS.get(get_ident()) is self.request:
             del THREADS[get_ident()]
+
+
+def wsgi_context(environ: dict[str, object]) -> Context:
+    """Values of traceparent and tracestate in the environ; a server joins doubled headers by commas, which no traceparent has."""
+    state = environ.get("HTTP_TRACESTATE")
+    return (str(environ["HTTP_TRACEPARENT"]),), (str(state),) if state else ()
 
 
 def _end_with(file: object, response: _Response) -> None:
