@@ -71,6 +71,8 @@ class Keep:
 class LocalTrace:
     """One trace's part in this process."""
 
+    is_over: bool = False
+    """Has its entry ended?"""
     lost: int = 0
     asked: bool = False
     """Is it recorded on demand, and so kept?"""
@@ -89,6 +91,12 @@ class LocalTrace:
         self.flags = flags
         self.spans: list[Span] = []
         """Ended ones, the entry last."""
+
+    def let_go(self) -> None:
+        """Nobody wants it: without its cycles it is gone at once, and the collector has nothing to do for it."""
+        self.spans.clear()
+        self.finish = None
+        del self.entry
 
 
 class Sink(Protocol):
@@ -203,11 +211,12 @@ class Span(trace.Span):
             return
         self.end_ns = end_time or time.time_ns()
         local = self.local
-        if local.entry is self:
+        if local.is_over:
+            self.sink.late(self)
+        elif local.entry is self:
+            local.is_over = True
             local.spans.append(self)
             self.sink.ended(local)
-        elif local.entry.end_ns:
-            self.sink.late(self)
         elif len(local.spans) < MAX_SPANS:
             local.spans.append(self)
         else:

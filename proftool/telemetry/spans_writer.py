@@ -22,7 +22,7 @@ from opentelemetry.trace import StatusCode
 from proftool import contracts_telemetry as contracts
 from proftool.contracts_telemetry import Attribute, Finding, SpanEvent, SpanLink, TelemetryStore
 from proftool.errors import ProftoolError
-from proftool.telemetry.spans import Keep, LocalTrace, Span
+from proftool.telemetry.spans import MAX_SPANS, Keep, LocalTrace, Span
 from proftool.units import NS_PER_S
 
 _LOG = logging.getLogger("proftool.telemetry")
@@ -101,10 +101,10 @@ class Writer:
     def ended(self, local: LocalTrace) -> None:
         """Decide, and queue what is kept or may be yet."""
         reason = local.reason = self.keep.reason(local)
-        if reason is None and not (local.entry.parent_id or local.called_out):
-            return
-        if reason is None and (len(self._held) >= MAX_HELD or self.store is None):
-            return
+        if reason is None:
+            if not (local.entry.parent_id or local.called_out) or len(self._held) >= MAX_HELD or self.store is None:
+                local.let_go()
+                return
         if reason is not None:
             if self._queued + len(local.spans) > MAX_QUEUED:
                 self.counts.dropped += len(local.spans)
@@ -120,7 +120,8 @@ class Writer:
         """A span that outlived its entry is written if the trace was kept, and may be held back with it."""
         local = span.local
         if local.reason is None:
-            if len(local.spans) < 1000:
+            # Held back, or let go: then its list is empty and nobody looks into it.
+            if local.spans and len(local.spans) < MAX_SPANS:
                 local.spans.append(span)
         elif self._queued < MAX_QUEUED:
             self._queued += 1

@@ -10,7 +10,7 @@ from pathlib import Path
 from proftool import settings
 from proftool.store import open_telemetry
 from proftool.store.services import SqlTelemetryStore
-from proftool.telemetry.request import CURRENT, HOOKS, THREADS, Request, draw, tell
+from proftool.telemetry.request import CURRENT, HOOKS, THREADS, Request, tell
 
 
 def telemetry_store(folder: Path) -> SqlTelemetryStore:
@@ -25,7 +25,7 @@ def serving(route: str = "/orders/{id}", *, method: str = "GET", thread: bool = 
     import threading
 
     request = Request("http", method, "http", route, {}, lambda _carrier: route, time.perf_counter_ns())
-    request.trace_id, request.span_id, request.status = draw(128), draw(64), 200
+    request.status = 200
     for name, value in fields.items():
         setattr(request, name, value)
     token = CURRENT.set(request)
