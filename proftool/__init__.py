@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from proftool.workflows.api import diff, load, profile
+    from proftool.workflows.services import watch
 
-__all__ = ["diff", "load", "profile"]
+__all__ = ["diff", "load", "profile", "watch"]
 __version__ = "0.1.0"
 
 _PUBLIC = {
     "profile": "proftool.workflows.api",
     "load": "proftool.workflows.api",
     "diff": "proftool.workflows.api",
+    "watch": "proftool.workflows.services",
     "load_ipython_extension": "proftool.integrations.notebook",
 }
 

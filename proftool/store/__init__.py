@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from proftool.settings import Settings
     from proftool.store.runs import SqlRunStore
+    from proftool.store.services import SqlTelemetryStore
 
 
 def open_store(settings: Settings) -> SqlRunStore:
@@ -18,3 +19,12 @@ def open_store(settings: Settings) -> SqlRunStore:
     from proftool.store.runs import SqlRunStore
 
     return SqlRunStore(find_place(settings), size_cap_bytes=settings.store_size_bytes, redact=settings.redact)
+
+
+def open_telemetry(settings: Settings) -> SqlTelemetryStore:
+    """Where services of these settings leave what they saw: the same database; StoreError where there is no place for one."""
+    from proftool.store.database import Database
+    from proftool.store.place import find_place
+    from proftool.store.services import SqlTelemetryStore
+
+    return SqlTelemetryStore(Database(find_place(settings)), redact=settings.redact)

@@ -1,12 +1,15 @@
 """The tables. One row a run, wide: `list` reads nothing else; lists and maps are JSON text, times are integers in ns.
 
+What services leave stands in tables of its own: spans, slices (what an always-on sampler saw, a profile in native bytes: a minute takes
+some 10 kB, and goes as a row goes) and findings.
+
 A change here needs a revision in migrations/versions; a test holds both to be the same. `runs.id` is the primary key; labels,
 commits and ages are answered from indexes, so that 100,000 runs are no slower than 100 (tests/perf/store.py).
 """
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, MetaData, String, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, LargeBinary, MetaData, String, Table, Text
 
 metadata = MetaData()
 
@@ -38,4 +41,64 @@ runs = Table(
     Index("runs_by_label", "label", "added_ns", "size_bytes"),
     Index("runs_by_commit", "git_commit", "added_ns"),
     Index("runs_by_blob", "blob"),
+)
+
+spans = Table(
+    "spans",
+    metadata,
+    Column("trace_id", String(32), primary_key=True),
+    Column("span_id", String(16), primary_key=True),
+    Column("parent_id", String(16)),
+    Column("service", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("start_ns", BigInteger, nullable=False),
+    Column("duration_ns", BigInteger, nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("message", Text, nullable=False),
+    Column("is_entry", Boolean, nullable=False),
+    Column("route", Text),
+    Column("kept", String(16)),
+    Column("attributes", Text, nullable=False),
+    Column("events", Text, nullable=False),
+    Column("links", Text, nullable=False),
+    # Requests of all services, or of one, newest first; and what is older than a time.
+    Index("spans_by_start", "is_entry", "start_ns"),
+    Index("spans_by_service", "service", "is_entry", "start_ns"),
+)
+
+slices = Table(
+    "slices",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("service", Text, nullable=False),
+    Column("pid", BigInteger, nullable=False),
+    Column("start_ns", BigInteger, nullable=False),
+    Column("end_ns", BigInteger, nullable=False),
+    Column("samples", BigInteger, nullable=False),
+    Column("trace_id", String(32)),
+    Column("route", Text),
+    Column("profile", LargeBinary, nullable=False),
+    Index("slices_by_trace", "trace_id", "end_ns"),
+    Index("slices_by_service", "service", "trace_id", "end_ns"),
+)
+
+findings = Table(
+    "findings",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("id", Text, nullable=False),
+    Column("service", Text, nullable=False),
+    Column("function", Text, nullable=False),
+    Column("file", Text, nullable=False),
+    Column("line", Integer, nullable=False),
+    Column("confidence", String(16), nullable=False),
+    Column("evidence", Text, nullable=False),
+    Column("advice", Text, nullable=False),
+    Column("route", Text),
+    Column("trace_id", String(32)),
+    Column("first_ns", BigInteger, nullable=False),
+    Column("last_ns", BigInteger, nullable=False),
+    Column("count", BigInteger, nullable=False),
+    Index("findings_by_last", "last_ns"),
 )

@@ -23,7 +23,10 @@ TESTS = Path(__file__).parents[1]
 
 def _schema(database: Path) -> list[tuple[str, ...]]:
     with closing(sqlite3.connect(database)) as connection:
-        columns = connection.execute("SELECT name, type, \"notnull\", pk FROM pragma_table_info('runs') ORDER BY cid").fetchall()
+        columns = connection.execute(
+            "SELECT t.name, c.name, c.type, c.\"notnull\", c.pk FROM sqlite_master t, pragma_table_info(t.name) c WHERE t.type = 'table'"
+            " AND t.name NOT LIKE 'sqlite%' ORDER BY t.name, c.cid"
+        ).fetchall()
         indexes = connection.execute("SELECT name FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL ORDER BY name").fetchall()
         parts = [
             connection.execute(f"SELECT '{name}', name FROM pragma_index_info('{name}') ORDER BY seqno").fetchall() for (name,) in indexes
@@ -58,16 +61,16 @@ def test_older_store_is_brought_up_with_its_runs(tmp_path: Path, monkeypatch: py
     run = store_in(tmp_path).add(profile(1), label="old")
     scripts = tmp_path / "migrations"
     shutil.copytree(migrate.SCRIPTS, scripts, ignore=shutil.ignore_patterns("__pycache__"))
-    (scripts / "versions" / "0002_next.py").write_text(
-        "import sqlalchemy as sa\nfrom alembic import op\nrevision, down_revision, branch_labels, depends_on = '0002', '0001', None, None\n"
+    (scripts / "versions" / "9999_next.py").write_text(
+        "import sqlalchemy as sa\nfrom alembic import op\nrevision, down_revision, branch_labels, depends_on = '9999', '0002', None, None\n"
         "def upgrade():\n    op.add_column('runs', sa.Column('next', sa.Text))\n    op.execute(\"UPDATE runs SET next = 'yes'\")\n"
     )
     monkeypatch.setattr(migrate, "SCRIPTS", scripts)
-    monkeypatch.setattr(revisions, "REVISIONS", ("0001", "0002"))
+    monkeypatch.setattr(revisions, "REVISIONS", ("0001", "0002", "9999"))
     assert store_in(tmp_path).find(RunQuery()) == (run,)
     with closing(sqlite3.connect(tmp_path / NAME / "runs.db")) as connection:
         assert connection.execute("SELECT next FROM runs").fetchall() == [("yes",)]
-        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("0002",)]
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("9999",)]
     assert store_in(tmp_path).load(run).meta == profile(1).meta
 
 
@@ -76,14 +79,14 @@ def test_failed_migration_changes_nothing(tmp_path: Path, monkeypatch: pytest.Mo
     store_in(tmp_path).add(profile(1))
     scripts = tmp_path / "migrations"
     shutil.copytree(migrate.SCRIPTS, scripts, ignore=shutil.ignore_patterns("__pycache__"))
-    (scripts / "versions" / "0002_next.py").write_text(
-        "import sqlalchemy as sa\nfrom alembic import op\nrevision, down_revision, branch_labels, depends_on = '0002', '0001', None, None\n"
+    (scripts / "versions" / "9999_next.py").write_text(
+        "import sqlalchemy as sa\nfrom alembic import op\nrevision, down_revision, branch_labels, depends_on = '9999', '0002', None, None\n"
         "def upgrade():\n    op.add_column('runs', sa.Column('next', sa.Text))\n    raise RuntimeError('half way')\n"
     )
     before = _schema(tmp_path / NAME / "runs.db")
     with monkeypatch.context() as patch:
         patch.setattr(migrate, "SCRIPTS", scripts)
-        patch.setattr(revisions, "REVISIONS", ("0001", "0002"))
+        patch.setattr(revisions, "REVISIONS", ("0001", "0002", "9999"))
         with pytest.raises(RuntimeError, match="half way"):
             store_in(tmp_path).find(RunQuery())
     assert _schema(tmp_path / NAME / "runs.db") == before

@@ -1,0 +1,133 @@
+"""All of it together: tracing, tracked databases and clients, the always-on sampler, watchers, and recordings on demand.
+
+`watch(service, telemetry, runs)` once a process; `stop()` of what it returns writes what waits. The stores are handed in: this room
+imports none. Safe across `fork`: the child's threads begin with its first request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from proftool.contracts import RunStore
+from proftool.contracts_telemetry import TelemetryStore
+from proftool.telemetry import tracing
+from proftool.telemetry.on_demand import BURST_S, OnDemand
+from proftool.telemetry.queries import LIMITS, REPEATED, SLOW_NS
+from proftool.telemetry.sampler import BUDGET, MAX_HZ, Sampler
+from proftool.telemetry.sampler_slices import SLICE_S, Slicer
+from proftool.telemetry.sampler_watch import BLOCKED_NS, TRACE_S, WINDOW_S, BlockingWatch, LeakWatch
+from proftool.telemetry.spans import Keep
+from proftool.telemetry.spans_writer import Exporter
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What can be asked for; the defaults are those of a service in production."""
+
+    keep: Keep = field(default_factory=Keep)
+    queries: bool = True
+    outgoing: bool = True
+    sampler: bool = True
+    max_hz: float = MAX_HZ
+    budget: float = BUDGET
+    """Of one core, for the sampler's own work."""
+    slice_s: float = SLICE_S
+    blocked_ns: int = BLOCKED_NS
+    slow_query_ns: int = SLOW_NS
+    repeated_queries: int = REPEATED
+    """The same question from one line within one request, so often, is a finding."""
+    leaks: bool = True
+    leak_window_s: float = WINDOW_S
+    """Resident memory has to grow so long before it is looked into."""
+    leak_trace_s: float = TRACE_S
+    """Allocations are traced so long then."""
+    record_token: str | None = None
+    """What `X-Proftool-Record` must say; None = no request is recorded on demand."""
+    burst_s: float = BURST_S
+    """How long `kill -USR2` records."""
+    every_s: float = 1.0
+    """Between two batches to the store."""
+    project: Path | None = None
+
+
+class Watching:
+    """What `watch` began."""
+
+    def __init__(
+        self, tracing: tracing.Tracing, sampler: Sampler | None, slicer: Slicer | None, leaks: LeakWatch | None, demand: OnDemand | None
+    ):
+        self.tracing, self.sampler, self.slicer, self._leaks, self.on_demand = tracing, sampler, slicer, leaks, demand
+        self._is_over = False
+
+    def stop(self) -> None:
+        """Write what waits and end; again changes nothing."""
+        if self._is_over:
+            return
+        self._is_over = True
+        with self.tracing.writer.quietly():
+            if self.on_demand is not None:
+                self.on_demand.stop()
+            if self._leaks is not None:
+                self._leaks.stop()
+            self.tracing.writer.flush()
+            if self.slicer is not None:
+                self.slicer.store_slice()
+        if self.sampler is not None:
+            self.sampler.stop()
+        self.tracing.stop()
+
+
+def watch(
+    service: str,
+    telemetry: TelemetryStore | None,
+    runs: RunStore | None = None,
+    *,
+    options: Options | None = None,
+    exporters: Sequence[Exporter] = (),
+) -> Watching:
+    """Watch this process; what was watched before under another name is stopped."""
+    chosen = options or Options()
+    if tracing.CURRENT.tracing is not None:
+        tracing.CURRENT.tracing.stop()
+    traces = tracing.Tracing(service, telemetry, keep=chosen.keep, exporters=exporters, every_s=chosen.every_s)
+    writer = traces.writer
+    traces.start()
+    LIMITS.slow_ns, LIMITS.repeated = chosen.slow_query_ns, chosen.repeated_queries
+    if chosen.queries:
+        _track_queries()
+    if chosen.outgoing:
+        from proftool.telemetry import outgoing
+
+        outgoing.track()
+    sampler = slicer = leaks = demand = None
+    if chosen.sampler:
+        sampler = Sampler(budget=chosen.budget, max_hz=chosen.max_hz)
+        sampler.loop_watches.append(BlockingWatch(writer, limit_ns=chosen.blocked_ns).look)
+        if telemetry is not None:
+            slicer = Slicer(service, telemetry, sampler, every_s=chosen.slice_s, project=chosen.project)
+            writer.beats.append(slicer.beat)
+            writer.on_kept.append(slicer.kept)
+        sampler.start()
+    if chosen.leaks:
+        leaks = LeakWatch(writer, window_s=chosen.leak_window_s, trace_s=chosen.leak_trace_s)
+        writer.beats.append(leaks.beat)
+    if runs is not None:
+        demand = OnDemand(service, runs, writer, token=chosen.record_token, sampler=sampler, slicer=slicer, burst_s=chosen.burst_s)
+        demand.start()
+    return Watching(traces, sampler, slicer, leaks, demand)
+
+
+def _track_queries() -> None:
+    """DB-API drivers, and SQLAlchemy where the program has loaded it or will."""
+    import importlib.util
+    import sys
+
+    from proftool.telemetry import queries_dbapi
+
+    queries_dbapi.track()
+    if "sqlalchemy" in sys.modules or importlib.util.find_spec("sqlalchemy") is not None:
+        from proftool.telemetry import queries_sqlalchemy
+
+        queries_sqlalchemy.track()

@@ -1,0 +1,203 @@
+"""The always-on sampler: samples go to the request, trace and span that caused them, interleaved or not, within a budget."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from pathlib import Path
+
+from opentelemetry import trace
+from telemetry.serving import serving, telemetry_store
+
+from proftool.contracts_telemetry import SliceQuery, SpanQuery
+from proftool.model.profile import Profile
+from proftool.telemetry import tracing_start
+from proftool.telemetry.sampler import Sampler
+from proftool.telemetry.sampler_slices import of_route, of_span, routes
+from proftool.telemetry.spans import Keep
+from proftool.telemetry.tracing_start import Options, Watching
+
+SLICE_S = 0.03
+"""Work between two awaits. Longer than Python's switch interval of 5 ms: a sampler that runs inside looks when it gets the GIL."""
+
+
+def _watch(folder: Path, **changed: object) -> Watching:
+    options = {
+        "keep": Keep(share=1.0),
+        "budget": 1.0,
+        "max_hz": 500.0,
+        "slice_s": 3600.0,
+        "leaks": False,
+        "every_s": 0.1,
+        "project": Path(__file__).parents[2],
+    }
+    watching = tracing_start.watch("shop", telemetry_store(folder), options=Options(**(options | changed)))  # type: ignore[arg-type]
+    assert watching.sampler is not None
+    watching.sampler.rate_hz = watching.sampler.max_hz
+    return watching
+
+
+def _functions(profile: Profile | None) -> dict[str, int]:
+    """Qualified name -> wall time with what it called, project functions of this file only."""
+    from proftool.model.tree import function_total
+
+    if profile is None:
+        return {}
+    totals = function_total(profile, profile.metric_index("wall_time"))
+    found: dict[str, int] = {}
+    for row, value in enumerate(totals.tolist()):
+        if value and profile.text(int(profile.functions.file[row])).endswith("test_sampler.py"):
+            name = profile.text(int(profile.functions.qualname[row]))
+            found[name] = found.get(name, 0) + value
+    return found
+
+
+def _spin(seconds: float) -> None:
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        pass
+
+
+def work_of_a() -> None:
+    _spin(SLICE_S)
+
+
+def work_of_b() -> None:
+    _spin(SLICE_S)
+
+
+def test_interleaved_async_requests_are_told_apart(tmp_path: Path) -> None:
+    """Two handlers of one loop take turns all the time; no sample of one is in the other's flame graph."""
+    watching = _watch(tmp_path)
+
+    async def handler(route: str, work: object) -> None:
+        with serving(route):
+            for _ in range(20):
+                work()  # type: ignore[operator]
+                await asyncio.sleep(0)
+
+    async def both() -> None:
+        await asyncio.gather(handler("/a", work_of_a), handler("/b", work_of_b))
+
+    asyncio.run(both())
+    watching.stop()
+    slices = telemetry_store(tmp_path).find_slices(SliceQuery())
+    a, b = _functions(of_route(slices, "GET /a")), _functions(of_route(slices, "GET /b"))
+    assert a["work_of_a"] > 50_000_000
+    assert b["work_of_b"] > 50_000_000
+    assert "work_of_b" not in a
+    assert "work_of_a" not in b
+    assert set(routes(slices)) == {"GET /a", "GET /b"}
+
+
+def test_a_kept_trace_has_a_flame_graph_for_each_span(tmp_path: Path) -> None:
+    """Spans that are current in interleaved child tasks get their own samples and nobody else's."""
+    watching = _watch(tmp_path)
+    tracer = trace.get_tracer("test")
+
+    async def step(name: str, work: object) -> None:
+        with tracer.start_as_current_span(name):
+            for _ in range(20):
+                work()  # type: ignore[operator]
+                await asyncio.sleep(0)
+
+    async def request() -> None:
+        with serving("/both"):
+            await asyncio.gather(step("a", work_of_a), step("b", work_of_b))
+
+    asyncio.run(request())
+    watching.stop()
+    store = telemetry_store(tmp_path)
+    spans = {span.name: span for span in store.find_spans(SpanQuery())}
+    slices = store.find_slices(SliceQuery(trace_id=spans["a"].trace_id))
+    a, b = _functions(of_span(slices, spans["a"].span_id)), _functions(of_span(slices, spans["b"].span_id))
+    assert a["work_of_a"] > 50_000_000
+    assert b["work_of_b"] > 50_000_000
+    assert "work_of_b" not in a
+    assert "work_of_a" not in b
+    assert slices[0].route == "GET /both"
+
+
+def test_threads_of_wsgi_requests_are_told_apart(tmp_path: Path) -> None:
+    """A request that holds its thread, and the span within it, get the samples of that thread."""
+    watching = _watch(tmp_path)
+
+    def serve(route: str, work: object) -> None:
+        with serving(route, thread=True), trace.get_tracer("test").start_as_current_span(f"in {route}"):
+            for _ in range(20):
+                work()  # type: ignore[operator]
+
+    threads = [threading.Thread(target=serve, args=pair) for pair in (("/a", work_of_a), ("/b", work_of_b))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    watching.stop()
+    store = telemetry_store(tmp_path)
+    slices = store.find_slices(SliceQuery())
+    assert "work_of_b" not in _functions(of_route(slices, "GET /a"))
+    assert _functions(of_route(slices, "GET /b"))["work_of_b"] > 20_000_000
+    inner = next(span for span in store.find_spans(SpanQuery()) if span.name == "in /a")
+    assert _functions(of_span(store.find_slices(SliceQuery(trace_id=inner.trace_id)), inner.span_id))["work_of_a"] > 20_000_000
+
+
+def test_work_moved_to_a_thread_belongs_to_its_request(tmp_path: Path) -> None:
+    """`asyncio.to_thread` and anyio's workers run in the request's context; their samples are the request's."""
+    import anyio.to_thread
+
+    watching = _watch(tmp_path)
+
+    async def request() -> None:
+        with serving("/threads"):
+            await asyncio.to_thread(_spin, 0.3)
+            await anyio.to_thread.run_sync(work_for_anyio)
+
+    asyncio.run(request())
+    watching.stop()
+    found = _functions(of_route(telemetry_store(tmp_path).find_slices(SliceQuery()), "GET /threads"))
+    assert found["work_for_anyio"] > 50_000_000
+    assert found["_spin"] - found["work_for_anyio"] > 50_000_000
+
+
+def work_for_anyio() -> None:
+    _spin(0.3)
+
+
+def test_a_tight_budget_lowers_the_rate() -> None:
+    """The rate goes down to what the budget pays for, and up again no further than its bound."""
+    sampler = Sampler(budget=0.01)
+    sampler.rate_hz = 100.0
+    sampler._adapt(0.04)
+    assert sampler.rate_hz == 25.0
+    for _ in range(20):
+        sampler._adapt(0.001)
+    assert sampler.rate_hz == 100.0
+    sampler._adapt(10.0)
+    assert sampler.rate_hz == 1.0
+
+
+def test_a_thread_that_does_not_run_is_not_walked_again() -> None:
+    """Its samples still count, as waiting."""
+    sampler = Sampler(max_hz=200.0, start_hz=200.0, budget=1.0)
+    done = threading.Event()
+    thread = threading.Thread(target=done.wait, name="idler")
+    thread.start()
+    walked: list[object] = []
+    walk = sampler._walk
+
+    def counted(frame: object) -> object:
+        walked.append(id(frame))
+        return walk(frame)  # type: ignore[arg-type]
+
+    sampler._walk = counted  # type: ignore[method-assign,assignment]
+    sampler.start()
+    time.sleep(0.5)
+    sampler.stop()
+    done.set()
+    thread.join()
+    gathered = sampler.take()
+    idle = [seen for (ident, _, _), seen in gathered.seen.items() if gathered.names[ident][1] == "idler"]
+    assert sum(seen.samples for seen in idle) >= 20
+    assert sum(seen.waiting_ns for seen in idle) >= 0.9 * sum(seen.wall_ns for seen in idle)
+    assert len(walked) < gathered.samples

@@ -1,0 +1,202 @@
+"""Spans behind OpenTelemetry's API: what is kept and why, what the API promises, bounds, export and the SDK's own spans."""
+
+from __future__ import annotations
+
+import asyncio
+import http.server
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider as SdkProvider
+from telemetry.serving import serving, telemetry_store
+
+from proftool.contracts_telemetry import SpanQuery
+from proftool.telemetry import spans, spans_writer, tracing
+from proftool.telemetry.request import SAMPLED
+from proftool.telemetry.spans import Keep
+from proftool.telemetry.spans_export import OtlpExporter
+from proftool.telemetry.spans_sdk import StoreSpanProcessor
+from proftool.telemetry.tracing import Tracing
+
+NOTHING = Keep(slow_ns=10**15, share=0.0)
+
+
+def test_only_slow_failed_and_chosen_requests_are_kept(tmp_path: Path) -> None:
+    """The decision falls when the request ends, and the middleware is told."""
+    store = telemetry_store(tmp_path)
+    now = tracing.start("shop", store, keep=Keep(slow_ns=20_000_000, share=0.0))
+    with serving("/quick") as quick:
+        pass
+    with serving("/slow") as slow:
+        threading.Event().wait(0.03)
+    with serving("/bad") as bad:
+        bad.status = 500
+    with serving("/upstream", flags=SAMPLED) as upstream:
+        pass
+    now.writer.flush()
+    found = {span.route: span.kept for span in store.find_spans(SpanQuery(entries=True))}
+    assert found == {"GET /slow": "slow", "GET /bad": "failed", "GET /upstream": "chosen"}
+    assert [request.kept for request in (quick, slow, bad, upstream)] == [False, True, True, True]
+
+
+def test_the_share_is_chosen_by_the_trace_id_alone() -> None:
+    """Every service chooses the same traces, and about as many as asked."""
+    import random
+
+    keep, draw = Keep(share=0.1), random.Random(7)
+    chosen = [keep.chosen(draw.getrandbits(128)) for _ in range(10_000)]
+    assert 900 < sum(chosen) < 1100  # 1,000 +- 3.3 standard deviations
+    assert not any(Keep(share=0.0).chosen(n) for n in range(100))
+    assert Keep(share=1.0).chosen((1 << 128) - 1)
+
+
+def test_spans_nest_by_the_api_and_exceptions_are_recorded(tmp_path: Path) -> None:
+    """Context manager, decorator of functions and coroutines, attributes, events, links and status, as OpenTelemetry has them."""
+    store = telemetry_store(tmp_path)
+    now = tracing.start("shop", store, keep=Keep(share=1.0))
+    tracer = trace.get_tracer("test")
+
+    @tracer.start_as_current_span("decorated")
+    async def decorated() -> int:
+        return trace.get_current_span().get_span_context().span_id
+
+    with tracer.start_as_current_span("outer", attributes={"n": 1}) as outer:
+        inner_id = asyncio.run(decorated())
+        with pytest.raises(ValueError, match="no"), tracer.start_as_current_span("failing", links=[trace.Link(outer.get_span_context())]):
+            raise ValueError("no")
+    outer.set_attribute("late", True)
+    now.writer.flush()
+    found = {span.name: span for span in store.find_spans(SpanQuery())}
+    assert found["decorated"].span_id == f"{inner_id:016x}"
+    assert found["decorated"].parent_id == found["failing"].parent_id == found["outer"].span_id
+    assert found["outer"].attributes == {"n": 1}
+    assert (found["failing"].status, found["failing"].message) == ("error", "ValueError: no")
+    assert found["failing"].events[0].attributes["exception.type"] == "ValueError"
+    assert found["failing"].links[0].span_id == found["outer"].span_id
+
+
+def test_a_span_that_outlives_its_request_is_written_with_the_kept_trace(tmp_path: Path) -> None:
+    """Background work ends later and is not lost."""
+    store = telemetry_store(tmp_path)
+    now = tracing.start("shop", store, keep=Keep(share=1.0))
+    with serving():
+        late = trace.get_tracer("test").start_span("late")
+    now.writer.flush()
+    late.end()
+    now.writer.flush()
+    assert {span.name for span in store.find_spans(SpanQuery())} == {"GET /orders/{id}", "late"}
+
+
+def test_what_does_not_fit_is_dropped_and_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a trace nor the queue grows without a bound."""
+    monkeypatch.setattr(spans, "MAX_SPANS", 5)
+    monkeypatch.setattr(spans_writer, "MAX_QUEUED", 8)
+    now = Tracing("shop", telemetry_store(tmp_path), keep=Keep(share=1.0), every_s=3600)
+    now.start()
+    tracer = trace.get_tracer("test")
+    for _ in range(2):
+        with serving():
+            for _ in range(10):
+                tracer.start_span("one").end()
+    now.writer.flush()
+    assert (now.writer.counts.written, now.writer.counts.dropped) == (6, 5 + 6)
+
+
+def test_a_forked_worker_writes_its_own(tmp_path: Path) -> None:
+    """The child has a thread of its own and nothing of the parent's queue."""
+    script = (
+        "import os, sys, time; sys.path.insert(0, sys.argv[2])\nfrom pathlib import Path\n"
+        "from telemetry.serving import serving, telemetry_store\nfrom proftool.telemetry import tracing\n"
+        "from proftool.telemetry.spans import Keep\n"
+        "now = tracing.start('shop', telemetry_store(Path(sys.argv[1])), keep=Keep(share=1.0))\n"
+        "with serving('/parent'): pass\n"
+        "pid = os.fork()\n"
+        "with serving('/child' if not pid else '/parent-again'): pass\n"
+        "now.stop()\nif pid: os.waitpid(pid, 0)\nelse: os._exit(0)\n"
+    )
+    subprocess.run([sys.executable, "-c", script, str(tmp_path), str(Path(__file__).parents[1])], check=True, timeout=60)
+    found = sorted(span.route or "" for span in telemetry_store(tmp_path).find_spans(SpanQuery()))
+    assert found == ["GET /child", "GET /parent", "GET /parent-again"]
+
+
+def test_secrets_are_taken_out_of_attributes(tmp_path: Path) -> None:
+    """A span passes the same rules as all that is stored."""
+    store = telemetry_store(tmp_path)
+    now = tracing.start("shop", store, keep=Keep(share=1.0))
+    with trace.get_tracer("test").start_as_current_span("call", attributes={"url": "https://me:hunter22@host/?token=abcdefgh"}):
+        pass
+    now.writer.flush()
+    (span,) = store.find_spans(SpanQuery())
+    assert "hunter22" not in str(span.attributes["url"])
+    assert "abcdefgh" not in str(span.attributes["url"])
+
+
+def test_kept_spans_go_over_otlp(tmp_path: Path) -> None:
+    """OpenTelemetry's own exporter posts them; its protobuf says what the store says."""
+    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+    bodies: list[bytes] = []
+
+    class Collector(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            bodies.append(self.rfile.read(int(self.headers["content-length"])))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            return
+
+    server = http.server.HTTPServer(("127.0.0.1", 0), Collector)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        exporter = OtlpExporter(f"http://127.0.0.1:{server.server_port}/v1/traces")
+        now = tracing.start("shop", telemetry_store(tmp_path), keep=Keep(share=1.0), exporters=[exporter])
+        with serving() as request, trace.get_tracer("test").start_as_current_span("inner", attributes={"n": 1}):
+            pass
+        now.stop()
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    sent = ExportTraceServiceRequest()
+    sent.ParseFromString(b"".join(bodies))
+    assert sent.resource_spans[0].resource.attributes[0].value.string_value == "shop"
+    found = {span.name: span for part in sent.resource_spans for scope in part.scope_spans for span in scope.spans}
+    assert set(found) == {"inner", "GET /orders/{id}"}
+    assert found["inner"].trace_id.hex() == request.trace_id_hex
+    assert found["inner"].parent_span_id.hex() == request.span_id_hex
+
+
+def test_spans_of_the_sdk_are_kept_by_the_same_rule(tmp_path: Path) -> None:
+    """A program that set up the SDK gets its slow and failed traces into the store."""
+    store = telemetry_store(tmp_path)
+    writer = spans_writer.Writer("sdk", store, NOTHING)
+    provider = SdkProvider(shutdown_on_exit=False)
+    provider.add_span_processor(StoreSpanProcessor(writer, NOTHING))
+    tracer = provider.get_tracer("test")
+    with tracer.start_as_current_span("fine"), tracer.start_as_current_span("inner"):
+        pass
+    with tracer.start_as_current_span("bad") as bad:
+        bad.set_status(trace.StatusCode.ERROR)
+        with tracer.start_as_current_span("inner of bad"):
+            pass
+    writer.close()
+    found = {span.name: span for span in store.find_spans(SpanQuery())}
+    assert set(found) == {"bad", "inner of bad"}
+    assert found["inner of bad"].parent_id == found["bad"].span_id
+
+
+def test_importing_it_loads_neither_numpy_nor_sqlalchemy() -> None:
+    """A service pays for these in the background, when the first batch is written."""
+    script = (
+        "import sys, proftool.telemetry.tracing_start\n"
+        "print([name for name in ('numpy', 'sqlalchemy', 'pyinstrument', 'opentelemetry.sdk', 'httpx') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=dict(os.environ))
+    assert done.stdout.strip() == "[]"
