@@ -26,6 +26,7 @@ BACKENDS: dict[str, str] = {
 FORMATS: dict[str, str] = {
     "native": "proftool.formats.native:format",
     "memray": "proftool.formats.memray:format",
+    "pprof": "proftool.formats.pprof:format",
     "pstats": "proftool.formats.pstats:format",
     "speedscope": "proftool.formats.speedscope:format",
     "pyinstrument": "proftool.formats.pyinstrument:format",

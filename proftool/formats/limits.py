@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import zlib
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 from proftool.errors import CorruptProfile, LimitExceeded, ModelError
 from proftool.model.check import checked
 from proftool.model.profile import Profile
+
+T = TypeVar("T")
 
 MAX_FILE_BYTES = 4 << 30
 """Of any file."""
@@ -65,6 +67,17 @@ def read_bytes(path: Path, format: str, limit: int = MAX_DOCUMENT_BYTES) -> byte
     if data is None or len(data) > limit:
         raise too_large(format, f"it has more than {limit >> 20} MiB", path)
     return data
+
+
+def decode_json(path: Path, format: str, type: type[T]) -> T:
+    """A JSON file as the declared type, wherever it is broken or too deep the format's own error; what is not declared is passed over."""
+    import msgspec
+
+    data = read_bytes(path, format)
+    try:
+        return msgspec.json.decode(data, type=type)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise corrupt(format, str(error) or error.__class__.__name__, path) from error
 
 
 def refuse_unreadable(path: Path, format: str, error: OSError) -> NoReturn:
