@@ -29,7 +29,10 @@ FORMATS: dict[str, str] = {
     "pprof": "proftool.formats.pprof:format",
     "pstats": "proftool.formats.pstats:format",
     "speedscope": "proftool.formats.speedscope:format",
+    "chrome": "proftool.formats.chrome:format",
     "pyinstrument": "proftool.formats.pyinstrument:format",
+    "austin": "proftool.formats.austin:format",
+    "perf": "proftool.formats.perf:format",
     "collapsed": "proftool.formats.collapsed:format",
 }
 """In the order in which content is sniffed: the strictest first, collapsed stacks (any text) last."""

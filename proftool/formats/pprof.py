@@ -11,7 +11,6 @@ Source: https://github.com/google/pprof/blob/main/proto/profile.proto.
 from __future__ import annotations
 
 import gzip
-import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from proftool.formats.identity import Identifier, bare_name, spelled, spelled_file
-from proftool.formats.limits import MAX_DECODED_BYTES, MAX_STACK_DEPTH, MAX_VALUE, corrupt, entered, read_bytes, too_large
+from proftool.formats.limits import MAX_STACK_DEPTH, MAX_VALUE, corrupt, entered, read_bytes, too_large, unzipped, unzipped_head
 from proftool.formats.loss import losses
 from proftool.formats.stacks import groups, row_groups, stack_tree
 from proftool.formats.units import metric_of, type_of
@@ -28,7 +27,6 @@ from proftool.model.builder import ProfileBuilder, finish, sum_cells, table
 from proftool.model.meta import Meta, Pass
 from proftool.model.profile import UNKNOWN, Cells, Int32Array, Int64Array, Kind, Metric, Nodes, Profile, ints
 
-_MAGIC = b"\x1f\x8b"
 _LABELS = {
     "pid": "pid", "process_id": "pid", "process id": "pid", "ppid": "ppid",
     "tid": "tid", "thread_id": "tid", "thread native id": "tid",
@@ -48,16 +46,11 @@ class Pprof:
 
     def matches(self, head: bytes) -> bool:
         """Is the first field a sample type, or the like, and do plausible ones follow?"""
-        if head[:2] == _MAGIC:
-            try:
-                head = zlib.decompressobj(31).decompress(head, 4096)
-            except zlib.error:
-                return False
-        return _begins(head)
+        return _begins(unzipped_head(head))
 
     def read(self, path: Path) -> Profile:
         """All sample types as metrics, a lane for each thread that labels tell apart."""
-        data = plain(read_bytes(path, self.name), self.name, path)
+        data = unzipped(read_bytes(path, self.name), self.name, path) + PADDING
         try:
             return entered(_Reader(data, path).build(), self.name, path)
         except (ValueError, IndexError) as error:
@@ -73,22 +66,6 @@ class Pprof:
 
 
 format = Pprof()
-
-
-def plain(data: bytes, format: str, path: Path | None) -> bytes:
-    """The content, unpacked where it is gzipped, with PADDING behind it; bounded whatever it says of itself."""
-    if data[:2] != _MAGIC:
-        return data + PADDING
-    stream = zlib.decompressobj(31)
-    try:
-        found = stream.decompress(data, MAX_DECODED_BYTES)
-    except zlib.error as error:
-        raise corrupt(format, f"its gzip stream is broken: {error}", path) from error
-    if stream.unconsumed_tail:
-        raise too_large(format, f"it unpacks to more than {MAX_DECODED_BYTES >> 20} MiB", path)
-    if not stream.eof or stream.unused_data:
-        raise corrupt(format, "its gzip stream is cut short, or something stands behind it", path)
-    return found + PADDING
 
 
 def _begins(head: bytes) -> bool:
