@@ -29,6 +29,7 @@ FORMATS: dict[str, str] = {
     "pprof": "proftool.formats.pprof:format",
     "pstats": "proftool.formats.pstats:format",
     "speedscope": "proftool.formats.speedscope:format",
+    "firefox": "proftool.formats.firefox:format",
     "chrome": "proftool.formats.chrome:format",
     "pyinstrument": "proftool.formats.pyinstrument:format",
     "austin": "proftool.formats.austin:format",
