@@ -26,6 +26,8 @@ BACKENDS: dict[str, str] = {
 FORMATS: dict[str, str] = {
     "native": "proftool.formats.native:format",
     "memray": "proftool.formats.memray:format",
+    "tachyon": "proftool.formats.tachyon:format",
+    "otlp": "proftool.formats.otlp:format",
     "pprof": "proftool.formats.pprof:format",
     "pstats": "proftool.formats.pstats:format",
     "speedscope": "proftool.formats.speedscope:format",

@@ -140,7 +140,7 @@ class _Reader:
             backend="austin",
             backend_version=told.get("austin"),
             clock="cpu" if self.mode == "cpu" else "wall",
-            rate_asked_hz=1e6 / int(interval) if interval.isdigit() and 0 < int(interval[:18]) else None,
+            rate_asked_hz=1e6 / int(interval) if interval.isdigit() and int(interval[:18]) > 0 else None,
             samples=len(self.told.samples),
             duration_ns=int(duration) * NS_PER_US if duration.isdigit() and len(duration) < 15 else None,
         )
@@ -185,7 +185,9 @@ def _text(data: bytes) -> _Told:
         if found is None or not stack:
             raise ValueError(f"line {number} is no sample: `{line[:80].decode('utf-8', 'replace')}`")
         frames = [_frame(part, number) for part in stack[found.end() + 1 :].split(b";")] if found.end() < len(stack) else []
-        sample = _Sample(int(found["pid"]), (found["interpreter"] or b"").decode(), int(found["tid"], 0 if b"x" in found["tid"] else 10), frames)
+        sample = _Sample(
+            int(found["pid"]), (found["interpreter"] or b"").decode(), int(found["tid"], 0 if b"x" in found["tid"] else 10), frames
+        )
         parts = metrics.split(b",")
         if mode == "full":
             if len(parts) != 3 or parts[1] not in (b"0", b"1"):
@@ -288,7 +290,11 @@ def _events(stream: _Stream, version: int, meta: dict[str, str]) -> Iterator[_Sa
                 if version >= 2:
                     for _ in range(3):
                         stream.number()
-                frames[_process(sample, version), key] = (_string(strings, file, begin), _string(strings, scope, begin), max(line, 0) % (1 << 31))
+                frames[_process(sample, version), key] = (
+                    _string(strings, file, begin),
+                    _string(strings, scope, begin),
+                    max(line, 0) % (1 << 31),
+                )
             case 4 | 5 | 6 | 7:
                 if sample is None:
                     raise ValueError(f"byte {begin} is a frame of no stack")

@@ -146,7 +146,7 @@ class _Reader:
         events = self.told.traceEvents
         drawn = [event for event in events if event.ph in _DRAWN]
         timed = [event.ts for event in events if event.ph in "XBEC"]
-        if timed and not (-MAX_VALUE < min(timed) and max(timed) < MAX_VALUE):  # also false for NaN
+        if timed and not (min(timed) > -MAX_VALUE and max(timed) < MAX_VALUE):  # also false for NaN
             raise corrupt("chrome", "a time stamp is no number of microseconds", self.path)
         self.zero = min(timed, default=0.0)
         by_lane: dict[tuple[int | str, int | str], list[_Event]] = {}
@@ -308,9 +308,7 @@ def _number(id: int | str) -> int:
 def _written(profile: Profile) -> bytes:
     drawn = stretches(profile)
     if drawn is None:
-        raise ReportError(
-            "a trace holds times", cause="this run measured none", fix="export `pprof` or `collapsed`, which hold any number"
-        )
+        raise ReportError("a trace holds times", cause="this run measured none", fix="export `pprof` or `collapsed`, which hold any number")
     events: list[dict[str, object]] = []
     lanes = profile.lanes
     for lane in range(len(lanes)):
@@ -321,7 +319,7 @@ def _written(profile: Profile) -> bytes:
     events += _spans(profile, drawn)
     c = profile.counters
     for name, time, value in zip(ints(c.name), ints(c.time_ns), ints(c.value), strict=True):
-        event = {"ph": "C", "pid": 0, "tid": 0, "name": _utf8(profile.text(name)), "ts": time / NS_PER_US, "args": {"value": value}}
+        event: dict[str, object] = {"ph": "C", "pid": 0, "tid": 0, "name": _utf8(profile.text(name)), "ts": time / NS_PER_US, "args": {"value": value}}
         events.append(event)
     first = profile.meta.passes[0] if profile.meta.passes else None
     command = " ".join(profile.meta.command or ())

@@ -262,7 +262,7 @@ class _Reader:
         stack, times = self.observed(samples)
         weights = samples.weight
         kind = self.kind(samples)
-        if weights is not None and len(weights) != len(stack) or len(times) != len(stack):
+        if (weights is not None and len(weights) != len(stack)) or len(times) != len(stack):
             raise ValueError(f"a thread has {len(stack)} stacks, {len(times)} times and {len(weights or stack)} weights")
         interval = self.told.meta.interval * NS_PER_MS
         nodes = self.nodes(tree)
@@ -283,7 +283,9 @@ class _Reader:
                 self.builder.add(node, lane, self.places["wall_time"], value)
                 self.builder.add(node, lane, self.places["samples"], 1)
             else:
-                self.builder.add(node, lane, self.places[{"tracing-ms": "wall_time", "bytes": "allocated_bytes"}.get(kind, "samples")], value)
+                self.builder.add(
+                    node, lane, self.places[{"tracing-ms": "wall_time", "bytes": "allocated_bytes"}.get(kind, "samples")], value
+                )
             if next(iter(self.metrics)) == "wall_time" and kind in ("interval", "tracing-ms"):
                 self.builder.sample(round(start), lane, node, value)
                 end = max(end, round(start) + value)
@@ -394,7 +396,7 @@ def _written(profile: Profile) -> bytes:
         "resourceTable": {"lib": [], "name": [], "host": [], "type": [], "length": 0},
         "stringArray": list(texts),
     }  # fmt: skip
-    threads = [
+    threads: list[dict[str, object]] = [
         {
             "processType": "default", "processStartupTime": 0, "processShutdownTime": None, "registerTime": 0, "unregisterTime": None,
             "pausedRanges": [], "name": _utf8(profile, int(lanes.thread_name[lane])) or f"thread {lane + 1}",

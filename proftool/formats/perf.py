@@ -18,7 +18,7 @@ from pathlib import Path
 
 from proftool.formats.identity import Identifier, bare_name
 from proftool.formats.limits import MAX_DOCUMENT_BYTES, MAX_STACK_DEPTH, MAX_VALUE, corrupt, entered, read_bytes, too_large
-from proftool.model.builder import ProfileBuilder, sum_cells, rows_table, with_tables
+from proftool.model.builder import ProfileBuilder, rows_table, sum_cells, with_tables
 from proftool.model.meta import Meta, Pass
 from proftool.model.profile import CPU_TIME, SAMPLES, UNKNOWN, Category, Cells, Identified, Kind, Metric, MetricKind, Profile
 from proftool.units import Unit
@@ -135,7 +135,9 @@ class _Reader:
         if found is None:
             shown = line[:80].decode("utf-8", "replace")
             raise corrupt("perf", f"line {number} is no frame: `{shown}`", self.path)
-        key = _OFFSET.sub("", found["symbol"].decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape") + b"\0" + found["binary"]
+        key = (
+            _OFFSET.sub("", found["symbol"].decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape") + b"\0" + found["binary"]
+        )
         row = self.rows.get(key)
         if row is None:
             symbol, binary = (part.decode("utf-8", "surrogateescape") for part in key.split(b"\0", 1))
@@ -149,7 +151,12 @@ class _Reader:
         binary = binary.strip("[]") if binary == "[unknown]" else binary
         name = symbol or "[unknown]"
         return self.builder.function(
-            name, name=name, file="" if binary == "unknown" else binary, identified=Identified.TOOL, kind=Kind.NATIVE, category=Category.NATIVE
+            name,
+            name=name,
+            file="" if binary == "unknown" else binary,
+            identified=Identified.TOOL,
+            kind=Kind.NATIVE,
+            category=Category.NATIVE,
         )
 
 

@@ -12,20 +12,35 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from proftool.formats.identity import Identifier, bare_name, spelled, spelled_file
-from proftool.formats.limits import MAX_STACK_DEPTH, MAX_VALUE, corrupt, entered, read_bytes, too_large, unzipped, unzipped_head
+from proftool.formats.identity import spelled, spelled_file
+from proftool.formats.lanes import LaneKey, add_lanes
+from proftool.formats.limits import MAX_VALUE, corrupt, entered, read_bytes, unzipped, unzipped_head
+from proftool.formats.locations import FrameRows, Locations, NamedFunctions
 from proftool.formats.loss import losses
 from proftool.formats.stacks import groups, row_groups, stack_tree
 from proftool.formats.units import metric_of, type_of
-from proftool.formats.wire import BYTES, PADDING, VARINT, Columns, Spans, UInt64Array, put_bytes, put_number, put_packed, put_varint, scan, varint
-from proftool.model.builder import ProfileBuilder, finish, sum_cells, table
+from proftool.formats.wire import (
+    BYTES,
+    PADDING,
+    VARINT,
+    Columns,
+    Spans,
+    UInt64Array,
+    put_bytes,
+    put_number,
+    put_packed,
+    put_varint,
+    scan,
+    varint,
+)
+from proftool.model.builder import ProfileBuilder, finish, sum_cells
 from proftool.model.meta import Meta, Pass
-from proftool.model.profile import UNKNOWN, Cells, Int32Array, Int64Array, Kind, Metric, Nodes, Profile, ints
+from proftool.model.profile import Cells, Int32Array, Int64Array, Metric, Nodes, Profile, ints
 
 _LABELS = {
     "pid": "pid", "process_id": "pid", "process id": "pid", "ppid": "ppid",
@@ -35,7 +50,6 @@ _LABELS = {
     "task": "task", "task name": "task",
 }  # fmt: skip
 """Label -> what of a lane it tells."""
-_FRAMELESS = "(no frames)"
 
 
 class Pprof:
@@ -90,28 +104,19 @@ def _begins(head: bytes) -> bool:
         return False
 
 
-@dataclass(frozen=True, slots=True)
-class _LaneKey:
-    pid: int = UNKNOWN
-    ppid: int = UNKNOWN
-    tid: int = UNKNOWN
-    process: str = ""
-    thread: str = ""
-    task: str = ""
-
-
 class _Reader:
     def __init__(self, data: bytes, path: Path) -> None:
         self.data, self.path = data, path
         self.fields = scan(data, 0, len(data) - len(PADDING))
         s = self.spans(6)
         self.texts = [data[a:b].decode("utf-8", "surrogateescape") for a, b in zip(s.start.tolist(), s.end.tolist(), strict=True)]
-        self.who = Identifier(None, sources=False)
         self.lost: list[str] = []
 
     def build(self) -> Profile:
         kinds = self.columns(self.spans(1))
-        told = [metric_of(self.text(type), self.text(unit)) for type, unit in zip(ints(kinds.number(1)), ints(kinds.number(2)), strict=True)]
+        told = [
+            metric_of(self.text(type), self.text(unit)) for type, unit in zip(ints(kinds.number(1)), ints(kinds.number(2)), strict=True)
+        ]
         if not told:
             raise ValueError("it has no sample type")
         metrics = _distinct([metric for metric, _ in told])
@@ -190,19 +195,10 @@ class _Reader:
         sets[owner, np.arange(len(owner)) - np.searchsorted(owner, owner)] = which
         sets.sort(axis=1)
         some, of_sample = row_groups([sets[:, at] for at in range(width)]) if width else (zero[:1], zero)
-        of_lane: dict[_LaneKey, int] = {}
-        rows_of = np.zeros(len(some), np.int32)
-        for at, combo in enumerate(sets[some].tolist()):
-            key = self.lane_key(distinct[i].tolist() for i in combo if i >= 0)
-            if key not in of_lane:
-                of_lane[key] = self.builder.lane(
-                    pid=key.pid, ppid=key.ppid, tid=key.tid, process_name=key.process, thread_name=key.thread, task=key.task,
-                    is_main=not of_lane,
-                )  # fmt: skip
-            rows_of[at] = of_lane[key]
-        return rows_of[of_sample]
+        keys = [self.lane_key(distinct[i].tolist() for i in combo if i >= 0) for combo in sets[some].tolist()]
+        return add_lanes(self.builder, keys)[of_sample]
 
-    def lane_key(self, labels: Iterable[list[int]]) -> _LaneKey:
+    def lane_key(self, labels: Iterable[list[int]]) -> LaneKey:
         found: dict[str, int | str] = {}
         for key, text, number in labels:
             meaning = _LABELS[self.text(key)]
@@ -213,71 +209,34 @@ class _Reader:
                     found[meaning] = value
             else:
                 found[meaning] = self.text(text)
-        return _LaneKey(**found)  # pyright: ignore[reportArgumentType]  # names and types are those of _LABELS
+        return LaneKey(**found)  # pyright: ignore[reportArgumentType]  # names and types are those of _LABELS
 
     def stacks(self, samples: Columns) -> tuple[Int32Array, Int64Array]:
         """Rows of frames, innermost first, one sample behind the other, and how many each has."""
-        places = self.columns(self.spans(4))
+        lengths, at = samples.lists(1, _lookup(self.columns(self.spans(4)).number(1)))
+        return self.locations().frames(at, lengths)
+
+    def locations(self) -> Locations:
+        places, told, binaries = (self.columns(self.spans(field)) for field in (4, 5, 3))
         lines = places.spans(4)
         of_line = self.columns(lines)
-        n_lines = np.bincount(lines.row, minlength=places.rows)
-        frame_of_line = self.frames(of_line.number(1), of_line.number(2))
-        ids = places.number(1)
-        bare = np.flatnonzero(n_lines == 0)
-        unnamed = self.unnamed(places, bare)
-        # Frames of every location, one location behind the other.
-        counts = np.maximum(n_lines, 1)
-        begins = np.cumsum(counts) - counts
-        flat = np.zeros(int(counts.sum()), np.int32)
-        flat[begins[bare]] = unnamed
-        flat[np.repeat(begins, n_lines) + np.arange(len(lines)) - np.repeat(np.cumsum(n_lines) - n_lines, n_lines)] = frame_of_line
-        lengths, at = samples.lists(1, _lookup(ids))
-        if int(counts.max(initial=1)) == 1:
-            frames = flat[at]
-        else:
-            per = counts[at]
-            within = np.arange(int(per.sum())) - np.repeat(np.cumsum(per) - per, per)
-            frames = flat[np.repeat(begins[at], per) + within]
-            lengths = np.bincount(np.repeat(np.arange(samples.rows), lengths), weights=per, minlength=samples.rows).astype(np.int64)
-        if len(lengths) and int(lengths.max()) > MAX_STACK_DEPTH:
-            raise too_large("pprof", f"a stack has {int(lengths.max()):,} frames", self.path)
-        empty = np.flatnonzero(lengths == 0)
-        if len(empty):
-            row = self.builder.frame(self.builder.function(_FRAMELESS, name=_FRAMELESS, kind=Kind.SYNTHETIC))
-            frames = np.insert(frames, (np.cumsum(lengths) - lengths)[empty], row)
-            lengths = np.maximum(lengths, 1)
-        return frames.astype(np.int32), lengths
-
-    def frames(self, function: Int64Array, line: Int64Array) -> Int32Array:
-        """Row of the frame of every (function id, line)."""
-        told = self.columns(self.spans(5))
-        names, files, firsts = (ints(told.number(field)) for field in (2, 4, 5))
         by_id = {id: at for at, id in enumerate(ints(told.number(1)))}
-        first, which = row_groups((function, line))
-        rows = np.empty(len(first), np.int32)
-        for at, (id, number) in enumerate(zip(ints(function[first]), ints(line[first]), strict=True)):
-            if (row := by_id.get(id)) is None:
-                raise ValueError(f"a location names function {id}, which is not there")
-            rows[at] = self.frame(self.text(names[row]), self.text(files[row]), number, firsts[row])
-        return rows[which]
-
-    def frame(self, name: str, file: str, line: int, first: int) -> int:
-        line, first = (number if 0 < number < 1 << 31 else 0 for number in (line, first))
-        if name == _FRAMELESS and not file:
-            return self.builder.frame(self.builder.function(name, name=name, kind=Kind.SYNTHETIC))
-        bare = bare_name(name) if file else name
-        return self.builder.frame(
-            self.who.function(self.builder, file=file, line=line or None, name=bare, qualname=name, first_line=first or None), line
+        functions = of_line.number(1)
+        first, which = groups(functions)
+        rows = np.array([by_id.get(id, -1) for id in ints(functions[first])], np.int64)
+        if len(rows) and int(rows.min()) < 0:
+            raise ValueError(f"a location names function {int(functions[first][np.argmin(rows)])}, which is not there")
+        mapped = dict(zip(ints(binaries.number(1)), ints(binaries.number(5)), strict=True))
+        named = NamedFunctions(
+            names=[self.text(at) for at in ints(told.number(2))],
+            files=[self.text(at) for at in ints(told.number(4))],
+            first_lines=ints(told.number(5)),
         )
-
-    def unnamed(self, places: Columns, bare: Int64Array) -> Int32Array:
-        """Frames of locations without lines: the binary and the address."""
-        binaries = self.columns(self.spans(3))
-        files = dict(zip(ints(binaries.number(1)), ints(binaries.number(5)), strict=True))
-        mapping, address = places.number(2), places.number(3).view(np.uint64)
-        return np.array(
-            [self.frame(f"0x{int(address[at]):x}", self.text(files.get(int(mapping[at]), 0)), 0, 0) for at in bare.tolist()], np.int32
-        )
+        return Locations(
+            FrameRows(self.builder, "pprof", self.path), named, n_lines=np.bincount(lines.row, minlength=places.rows),
+            function=rows[which] if len(rows) else functions, line=of_line.number(2),
+            binary=[self.text(mapped.get(id, 0)) for id in ints(places.number(2))], address=places.number(3),
+        )  # fmt: skip
 
     def spans(self, field: int) -> Spans:
         nothing = np.zeros(0, np.int64)
