@@ -31,6 +31,7 @@ VERBS: tuple[tuple[str, str], ...] = (
     ("ab", "proftool.cli.ab:ab"),
     ("export", "proftool.cli.export:export"),
     ("import", "proftool.cli.imports:import_"),
+    ("merge", "proftool.cli.merge:merge"),
     ("label", "proftool.cli.label:label"),
     ("rm", "proftool.cli.rm:rm"),
     ("prune", "proftool.cli.prune:prune"),

@@ -319,7 +319,14 @@ def _written(profile: Profile) -> bytes:
     events += _spans(profile, drawn)
     c = profile.counters
     for name, time, value in zip(ints(c.name), ints(c.time_ns), ints(c.value), strict=True):
-        event: dict[str, object] = {"ph": "C", "pid": 0, "tid": 0, "name": _utf8(profile.text(name)), "ts": time / NS_PER_US, "args": {"value": value}}
+        event: dict[str, object] = {
+            "ph": "C",
+            "pid": 0,
+            "tid": 0,
+            "name": _utf8(profile.text(name)),
+            "ts": time / NS_PER_US,
+            "args": {"value": value},
+        }
         events.append(event)
     first = profile.meta.passes[0] if profile.meta.passes else None
     command = " ".join(profile.meta.command or ())

@@ -284,7 +284,9 @@ class _Reader:
             raise ValueError("a time stamp lies before the profile or more than a hundred days behind it")
         order = np.argsort(time, kind="stable")
         status = np.zeros(len(time), np.uint8)
-        return table(Samples, {"time_ns": time[order], "lane": lanes[lane[order]], "node": node[order], "weight": weight[order], "status": status})
+        return table(
+            Samples, {"time_ns": time[order], "lane": lanes[lane[order]], "node": node[order], "weight": weight[order], "status": status}
+        )
 
     def meta(self, cells: Cells) -> Meta:
         first = next(iter(self.metrics.values()))

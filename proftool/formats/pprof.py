@@ -50,6 +50,7 @@ _LABELS = {
     "task": "task", "task name": "task",
 }  # fmt: skip
 """Label -> what of a lane it tells."""
+_MAX_LABELS = 64
 
 
 class Pprof:
@@ -190,6 +191,8 @@ class _Reader:
         first, which = row_groups(rows)
         distinct = np.stack([column[first] for column in rows], 1)
         width = int(np.bincount(owner).max()) if len(owner) else 0
+        if width > _MAX_LABELS:
+            raise ValueError(f"a sample has {width} labels of threads and processes")
         zero = np.zeros(samples.rows, np.int64)
         sets = np.full((samples.rows, width), -1, np.int64)
         sets[owner, np.arange(len(owner)) - np.searchsorted(owner, owner)] = which

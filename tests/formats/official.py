@@ -9,42 +9,32 @@ from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-_U64, _I64, _BOOL = 4, 3, 8
-_SCHEMA: dict[str, list[tuple[int, str, int | str, bool]]] = {
-    "ValueType": [(1, "type", _I64, False), (2, "unit", _I64, False)],
-    "Label": [(1, "key", _I64, False), (2, "str", _I64, False), (3, "num", _I64, False), (4, "num_unit", _I64, False)],
-    "Sample": [(1, "location_id", _U64, True), (2, "value", _I64, True), (3, "label", "Label", True)],
-    "Mapping": [
-        (1, "id", _U64, False), (2, "memory_start", _U64, False), (3, "memory_limit", _U64, False), (4, "file_offset", _U64, False),
-        (5, "filename", _I64, False), (6, "build_id", _I64, False), (7, "has_functions", _BOOL, False), (8, "has_filenames", _BOOL, False),
-        (9, "has_line_numbers", _BOOL, False), (10, "has_inline_frames", _BOOL, False),
-    ],
-    "Line": [(1, "function_id", _U64, False), (2, "line", _I64, False), (3, "column", _I64, False)],
-    "Location": [
-        (1, "id", _U64, False), (2, "mapping_id", _U64, False), (3, "address", _U64, False), (4, "line", "Line", True), (5, "is_folded", _BOOL, False),
-    ],
-    "Function": [
-        (1, "id", _U64, False), (2, "name", _I64, False), (3, "system_name", _I64, False), (4, "filename", _I64, False), (5, "start_line", _I64, False),
-    ],
-    "Profile": [
-        (1, "sample_type", "ValueType", True), (2, "sample", "Sample", True), (3, "mapping", "Mapping", True), (4, "location", "Location", True),
-        (5, "function", "Function", True), (6, "string_table", 9, True), (7, "drop_frames", _I64, False), (8, "keep_frames", _I64, False),
-        (9, "time_nanos", _I64, False), (10, "duration_nanos", _I64, False), (11, "period_type", "ValueType", False), (12, "period", _I64, False),
-        (13, "comment", _I64, True), (14, "default_sample_type", _I64, False),
-    ],
-}  # fmt: skip
+_SCHEMA = {
+    "ValueType": "1 type i64, 2 unit i64",
+    "Label": "1 key i64, 2 str i64, 3 num i64, 4 num_unit i64",
+    "Sample": "1 location_id u64*, 2 value i64*, 3 label Label*",
+    "Mapping": "1 id u64, 2 memory_start u64, 3 memory_limit u64, 4 file_offset u64, 5 filename i64, 6 build_id i64, 7 has_functions bool, "
+    "8 has_filenames bool, 9 has_line_numbers bool, 10 has_inline_frames bool",
+    "Line": "1 function_id u64, 2 line i64, 3 column i64",
+    "Location": "1 id u64, 2 mapping_id u64, 3 address u64, 4 line Line*, 5 is_folded bool",
+    "Function": "1 id u64, 2 name i64, 3 system_name i64, 4 filename i64, 5 start_line i64",
+    "Profile": "1 sample_type ValueType*, 2 sample Sample*, 3 mapping Mapping*, 4 location Location*, 5 function Function*, "
+    "6 string_table text*, 7 drop_frames i64, 8 keep_frames i64, 9 time_nanos i64, 10 duration_nanos i64, 11 period_type ValueType, "
+    "12 period i64, 13 comment i64*, 14 default_sample_type i64",
+}
+_TYPES = {"u64": 4, "i64": 3, "bool": 8, "text": 9}
 
 
 def _profile_class() -> Any:
     file = descriptor_pb2.FileDescriptorProto(name="pprof_for_tests.proto", package="perftools.profiles", syntax="proto3")
     for name, fields in _SCHEMA.items():
         message = file.message_type.add(name=name)
-        for number, field, kind, repeated in fields:
-            one = message.field.add(number=number, name=field, label=3 if repeated else 1)
-            if isinstance(kind, str):
-                one.type, one.type_name = 11, f".perftools.profiles.{kind}"
-            else:
-                one.type = kind
+        for number, field, kind in (one.split() for one in fields.split(", ")):
+            one = message.field.add(number=int(number), name=field, label=3 if kind.endswith("*") else 1)
+            kind = kind.removesuffix("*")
+            one.type = _TYPES.get(kind, 11)
+            if kind not in _TYPES:
+                one.type_name = f".perftools.profiles.{kind}"
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
     return message_factory.GetMessageClass(pool.FindMessageTypeByName("perftools.profiles.Profile"))
@@ -75,7 +65,13 @@ def pprof_example() -> Any:
     inlined.line.add(function_id=897, line=2)
     inlined.line.add(function_id=898, line=20)
     p.location.add(id=4, mapping_id=7, address=0xFFFF_FFFF_FFFF_F000)
-    rows = [([70], [2, 20], 11), ([5_000_000_000, 70], [3, 30_000_000_000], 11), ([3, 70], [5, 50], 12), ([4, 3, 70], [1, 10], 12), ([], [4, 40], 12)]
+    rows = [
+        ([70], [2, 20], 11),
+        ([5_000_000_000, 70], [3, 30_000_000_000], 11),
+        ([3, 70], [5, 50], 12),
+        ([4, 3, 70], [1, 10], 12),
+        ([], [4, 40], 12),
+    ]
     for path, values, tid in rows:
         sample = p.sample.add(location_id=path, value=values)
         sample.label.add(key=at("thread id"), num=tid)

@@ -2,7 +2,8 @@
 
     python tests/golden/make.py
 
-Needs py-spy with the right to trace its own child, pyinstrument, austin 3.7, viztracer and perf. The paths of this machine are cut out of what they write.
+Needs py-spy with the right to trace its own child, pyinstrument, austin 3.7, viztracer and perf. The paths of this machine are cut
+out of what they write.
 """
 
 from __future__ import annotations
