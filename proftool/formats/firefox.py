@@ -456,7 +456,7 @@ def _samples(profile: Profile, metric: int | None, lane: int, interval: int) -> 
             rows = np.flatnonzero((c.metric == metric) & (c.lane == lane))
             stack, values = ints(c.node[rows]), ints(c.value[rows])
             # No timeline: one behind the other, which a flame graph does not show and a chart must not be read from.
-            time = (np.cumsum([0, *values[:-1]]) / divisor).tolist() if values else []
+            time = [float(at) for at in range(len(values))]
         weight = [value / divisor if divisor > 1 else value for value in values]
     if interval:
         weight, kind = None, "samples"

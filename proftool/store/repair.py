@@ -47,6 +47,9 @@ def repair(
     Raises:
         StoreError: the store belongs to a newer proftool, is busy or cannot be written.
     """
+    if store.place.server is not None:
+        # A server mends itself; what is left to look for is profiles without a run, runs without a profile, and own recordings.
+        return [*_profiles(store, mend), *_strays(store, mend, grace_ns), *_recordings(store, mend, recover)]
     if not store.place.folder.is_dir():
         return []
     findings = list(_permissions(store, mend))
