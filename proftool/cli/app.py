@@ -32,6 +32,8 @@ VERBS: tuple[tuple[str, str], ...] = (
     ("export", "proftool.cli.export:export"),
     ("import", "proftool.cli.imports:import_"),
     ("merge", "proftool.cli.merge:merge"),
+    ("push", "proftool.cli.push:push"),
+    ("pull", "proftool.cli.pull:pull"),
     ("label", "proftool.cli.label:label"),
     ("rm", "proftool.cli.rm:rm"),
     ("prune", "proftool.cli.prune:prune"),

@@ -472,6 +472,8 @@ class _Writer:
         else:
             rows = c.metric == metric
             lane, node, weight, time = c.lane[rows], c.node[rows], c.value[rows], None
+        if not len(lane):
+            return
         fresh = np.ones(len(lane), bool)
         fresh[1:] = (lane[1:] != lane[:-1]) | (node[1:] != node[:-1])
         begins = np.flatnonzero(fresh)

@@ -354,9 +354,10 @@ def _samples(profile: Profile, texts: Texts) -> list[bytes]:
         path.append(numbers[frame] + path[parent] if parent >= 0 else numbers[frame])
     packed: dict[int, bytes] = {}
     out: list[bytes] = []
-    for key, row in zip(keys.tolist(), values.tolist(), strict=True):
+    rows: list[list[int]] = values.tolist()
+    for key, row in zip(ints(keys), rows, strict=True):
         node, lane = divmod(key, n_lanes)
-        content = b"".join([packed.get(v) or packed.setdefault(v, put_varint(v)) for v in row])
+        content: bytes = b"".join(packed.get(v) or packed.setdefault(v, put_varint(v)) for v in row)
         out.append(put_bytes(2, put_bytes(1, path[node]) + put_bytes(2, content) + labels[lane]))
     return out
 

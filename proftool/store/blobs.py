@@ -10,7 +10,7 @@ import hashlib
 import os
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -45,8 +45,8 @@ class Blobs(Protocol):
 
     def has(self, name: str) -> bool: ...
 
-    def remove(self, name: str) -> None:
-        """Forget the content; nothing happens where it is gone already."""
+    def remove(self, names: Sequence[str]) -> None:
+        """Forget the contents; nothing happens where one is gone already."""
         ...
 
     def infos(self) -> Iterator[BlobInfo]: ...
@@ -117,9 +117,10 @@ class FolderBlobs:
     def has(self, name: str) -> bool:
         return self.path(name).is_file()
 
-    def remove(self, name: str) -> None:
+    def remove(self, names: Sequence[str]) -> None:
         try:
-            self.path(name).unlink(missing_ok=True)
+            for name in names:
+                self.path(name).unlink(missing_ok=True)
         except OSError as error:
             raise unwritable(self.folder, error) from error
 

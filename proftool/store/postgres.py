@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 RESTART_S = 15.0
 """So long a server that refuses connections is waited for."""
-_LOCK = 0x70726F66
-"""Of the advisory lock that writers take, "prof"; it is the database's own number space."""
+_ALONE = "SELECT pg_advisory_xact_lock(1886547814)"
+"""Waits until no other writer is in a transaction; the number is "prof", in a number space of the database's own."""
 _NAMED = re.compile(r":(\w+)")
 
 
@@ -52,7 +52,7 @@ class Postgres:
                 return
             with self._connect() as connection:
                 if write:
-                    connection.execute(f"SELECT pg_advisory_xact_lock({_LOCK})")
+                    connection.execute(_ALONE)
                 yield _Questions(connection)
 
     @contextmanager
@@ -76,7 +76,7 @@ class Postgres:
     @contextmanager
     def _alone(self) -> Generator[Connection, None, None]:
         with self._engine.connect() as connection, connection.begin():
-            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
+            connection.exec_driver_sql(_ALONE)
             yield connection
 
     @cached_property

@@ -95,8 +95,16 @@ class SqlRunStore:
             self._keep_size(run, self._size_cap_bytes)
         return run
 
-    def insert(self, profile: Profile, data: bytes, label: str | None) -> Run:
-        """Blob, then row, of a profile that is redacted; `data` is its content."""
+    def adopt(self, run: Run, data: bytes) -> Run | None:
+        """A run of another store with its content, under the same id unless another run has it; None where it is here already."""
+        from proftool.formats import native
+
+        if any(known.blob == run.blob for known in self.find(RunQuery(ids=(run.id,)))):
+            return None
+        return self.insert(native.loads(data), data, run.label, id=run.id)
+
+    def insert(self, profile: Profile, data: bytes, label: str | None, *, id: str | None = None) -> Run:
+        """Blob, then row, of a profile that is redacted; `data` is its content, `id` the one that it gets if it is free."""
         from proftool.store.rows import row_of, run_of
 
         self.place.make()
@@ -109,7 +117,7 @@ class SqlRunStore:
                 newest = _number(connection.execute("SELECT max(added_ns) FROM runs"))
                 row = row_of(
                     profile,
-                    id=_new_id(connection),
+                    id=_new_id(connection, id),
                     label=label,
                     blob=blob,
                     size_bytes=len(data),
@@ -212,8 +220,7 @@ class SqlRunStore:
 
         wanted = set(connection.execute(select(runs.c.blob).where(runs.c.blob.in_(blobs))).scalars())
         unwanted = [name for name in dict.fromkeys(blobs) if name not in wanted]
-        for name in unwanted:
-            self.blobs.remove(name)
+        self.blobs.remove(unwanted)
         return len(unwanted)
 
     def _keep_size(self, newest: Run, cap_bytes: int) -> None:
@@ -272,7 +279,9 @@ def _number(answer: Answer) -> int:
     return int(str(row[0])) if row is not None and row[0] is not None else 0
 
 
-def _new_id(connection: Asking) -> str:
+def _new_id(connection: Asking, wanted: str | None = None) -> str:
+    if wanted is not None and connection.execute("SELECT id FROM runs WHERE id = ?", (wanted,)).fetchone() is None:
+        return wanted
     while True:
         # Random, not ordered by time: the first two or three characters then tell runs apart, where a time would repeat.
         id = "".join(secrets.choice(ID_ALPHABET) for _ in range(ID_LENGTH))
@@ -290,7 +299,7 @@ def _question(query: RunQuery) -> tuple[str, list[str | int]]:
         values.extend(wanted)
 
     if query.ids is not None:
-        only(f"id IN ({', '.join('?' * len(query.ids))})", *query.ids)
+        only(f"id IN ({', '.join('?' * len(query.ids))})" if query.ids else "1 = 0", *query.ids)
     if query.id_prefix is not None:
         only("id >= ? AND id < ?", query.id_prefix, query.id_prefix + "\U0010ffff")
     if query.label is not None:

