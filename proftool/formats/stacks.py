@@ -65,22 +65,22 @@ def groups(keys: Int64Array) -> tuple[Int64Array, Int64Array]:
     their slot to another key go round again with another multiplier. Sorting a million keys takes three times as long.
     """
     n = len(keys)
-    leader = np.empty(n, np.int64)
-    rest = np.arange(n)
+    leader = np.empty(n, np.int32)
+    rest = np.arange(n, dtype=np.int32)
     multiplier = 0x9E37_79B9_7F4A_7C15
     while len(rest):
         bits = len(rest).bit_length() + 1
         own = keys[rest]
         slot = ((own.view(np.uint64) * np.uint64(multiplier)) >> np.uint64(64 - bits)).astype(np.intp)
-        table = np.empty(1 << bits, np.int64)
+        table = np.empty(1 << bits, np.int32)
         table[slot[::-1]] = rest[::-1]
         found = table[slot]
         fits = keys[found] == own
         leader[rest[fits]] = found[fits]
         rest = rest[~fits]
         multiplier = (multiplier * 0xD134_2543_DE82_EF95 + 2) % (1 << 64) | 1
-    leads = leader == np.arange(n)
-    return np.flatnonzero(leads), (np.cumsum(leads) - 1)[leader]
+    leads = leader == np.arange(n, dtype=np.int32)
+    return np.flatnonzero(leads), (np.cumsum(leads, dtype=np.int32) - 1)[leader].astype(np.int64)
 
 
 def row_groups(columns: Sequence[Int64Array]) -> tuple[Int64Array, Int64Array]:
