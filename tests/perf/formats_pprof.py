@@ -83,9 +83,9 @@ def main() -> None:
             for name, code in (("protobuf, parsing only", OFFICIAL), ("proftool", OURS)):
                 found[name].append(measure(code, path))
         for name, rows in found.items():
-            print(
-                f"{name:24} {statistics.median(s for _, s, _ in rows):5.2f} s  {rows[0][2]:5} MiB  {rows[0][0]:>9,} {'samples' if 'only' in name else 'nodes'}"
-            )
+            n, _, mib = rows[0]
+            what = "samples" if "only" in name else "nodes"
+            print(f"{name:24} {statistics.median(s for _, s, _ in rows):5.2f} s  {mib:5} MiB  {n:>9,} {what}")
 
 
 if __name__ == "__main__":
