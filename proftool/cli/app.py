@@ -29,6 +29,7 @@ VERBS: tuple[tuple[str, str], ...] = (
     ("gate", "proftool.cli.gate:gate"),
     ("bench", "proftool.cli.bench:bench"),
     ("ab", "proftool.cli.ab:ab"),
+    ("scale", "proftool.cli.scale:scale"),
     ("export", "proftool.cli.export:export"),
     ("import", "proftool.cli.imports:import_"),
     ("merge", "proftool.cli.merge:merge"),
@@ -38,6 +39,7 @@ VERBS: tuple[tuple[str, str], ...] = (
     ("rm", "proftool.cli.rm:rm"),
     ("prune", "proftool.cli.prune:prune"),
     ("doctor", "proftool.cli.doctor:doctor"),
+    ("mcp", "proftool.cli.mcp:mcp"),
 )
 """Verb -> "module:function", in the order of the help."""
 
