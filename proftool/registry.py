@@ -26,9 +26,16 @@ BACKENDS: dict[str, str] = {
 FORMATS: dict[str, str] = {
     "native": "proftool.formats.native:format",
     "memray": "proftool.formats.memray:format",
+    "tachyon": "proftool.formats.tachyon:format",
+    "otlp": "proftool.formats.otlp:format",
+    "pprof": "proftool.formats.pprof:format",
     "pstats": "proftool.formats.pstats:format",
     "speedscope": "proftool.formats.speedscope:format",
+    "firefox": "proftool.formats.firefox:format",
+    "chrome": "proftool.formats.chrome:format",
     "pyinstrument": "proftool.formats.pyinstrument:format",
+    "austin": "proftool.formats.austin:format",
+    "perf": "proftool.formats.perf:format",
     "collapsed": "proftool.formats.collapsed:format",
 }
 """In the order in which content is sniffed: the strictest first, collapsed stacks (any text) last."""

@@ -13,7 +13,10 @@ from proftool.cli import output as streams
 
 def export(
     run: Annotated[str, typer.Argument(metavar="RUN", help="Id or prefix, label, @latest, @GITREF, or a file.")] = "@latest",
-    format: Annotated[str | None, typer.Option("--format", "-f", help="collapsed, speedscope, pstats, pyinstrument, native, html.")] = None,
+    format: Annotated[
+        str | None,
+        typer.Option("--format", "-f", help="collapsed, speedscope, pprof, firefox, chrome, pstats, pyinstrument, otlp, native, html."),
+    ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write; default: stdout.")] = None,
     quiet: options.Quiet = False,
 ) -> None:
@@ -32,7 +35,7 @@ def export(
         raise UsageError(
             "which format?",
             cause="the file's ending names none" if not piped else "no `-f` is given",
-            fix="add `-f collapsed`, `speedscope`, `pstats`, `pyinstrument`, `native` or `html`",
+            fix="add `-f collapsed`, `speedscope`, `pprof`, `firefox`, `chrome`, `pstats`, `pyinstrument`, `otlp`, `native` or `html`",
         )
     found = settings.load()
     done = export_run(run, name, open_store(found), Path.cwd(), max_html_bytes=found.html_size_bytes, editor=found.editor)

@@ -8,7 +8,12 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from typing import TextIO
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from typing import TextIO, TypeVar
+
+T = TypeVar("T")
 
 _quiet = False
 
@@ -53,6 +58,43 @@ def progress(text: str) -> None:
     """How far long work is, on one line of a terminal that the next one replaces; nothing in a pipe."""
     if not _quiet and sys.stderr.isatty():
         _write(sys.stderr, f"\r\x1b[2K{text[: width() - 1]}\r")
+
+
+class Ticker:
+    """Shows on a terminal what long work is at and for how long, twice a second, also while one step of it lasts."""
+
+    def __init__(self) -> None:
+        self._text = ""
+        self._since = 0.0
+
+    def say(self, text: str) -> None:
+        """The work begins with a new step."""
+        self._text, self._since = text, time.monotonic()
+
+    def watch(self, steps: Iterable[T]) -> Iterator[T]:
+        """The steps, ticking between them and while one is waited for; the line is wiped before each is handed on."""
+        if _quiet or not sys.stderr.isatty():
+            yield from steps
+            return
+        iterator = iter(steps)
+        while True:
+            done = threading.Event()
+            thread = threading.Thread(target=self._tick, args=(done,), daemon=True)
+            thread.start()
+            try:
+                step = next(iterator)
+            except StopIteration:
+                return
+            finally:
+                done.set()
+                thread.join()
+                progress("")
+            yield step
+
+    def _tick(self, done: threading.Event) -> None:
+        while not done.wait(0.5):
+            if self._text:
+                progress(f"{self._text}: {time.monotonic() - self._since:.0f} s")
 
 
 def complain(text: str) -> None:

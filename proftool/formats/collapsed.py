@@ -25,8 +25,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proftool.formats.identity import Identifier, bare_name, spelled, spelled_file
-from proftool.formats.limits import MAX_FILE_BYTES, MAX_NODES, MAX_STACK_DEPTH, MAX_VALUE, corrupt, entered, refuse_unreadable, too_large
+from proftool.formats.limits import MAX_FILE_BYTES, MAX_STACK_DEPTH, MAX_VALUE, corrupt, entered, refuse_unreadable, too_large
 from proftool.formats.loss import losses
+from proftool.formats.stacks import stack_tree
 from proftool.model.builder import ProfileBuilder, finish
 from proftool.model.meta import Meta, Pass
 from proftool.model.profile import SAMPLES, Cells, Int32Array, Int64Array, Kind, Metric, MetricKind, Nodes, Profile, ints
@@ -265,7 +266,7 @@ def _profile(stacks: _Stacks, path: Path) -> Profile:
             function, line = identifier.function(builder, file="", line=None, name=text), 0
         frame_rows[number] = builder.frame(function, line)
     base = builder.build(Meta(passes=(Pass(mode="sample", backend="collapsed", samples=total),), source="collapsed"))
-    parent, frame, leaf = _tree(stacks, frame_rows, path)
+    parent, frame, leaf = stack_tree(frame_rows[stacks.numbers], stacks.lengths, "collapsed", path)
     values = _by_node(leaf, stacks.counts, len(parent))
     node = np.flatnonzero(values)
     zeros = np.zeros(len(node), np.int32)
@@ -286,80 +287,6 @@ def _placed(text: str) -> tuple[str, str, int]:
         if opens and file and len(line) < 10 and line.isascii() and line.isdigit():
             return name, file, int(line)
     return text, "", 0
-
-
-def _tree(stacks: _Stacks, frame_rows: Int32Array, path: Path) -> tuple[Int32Array, Int32Array, Int32Array]:
-    """Parent and frame of every node, level by level, and each line's node."""
-    labels = frame_rows[stacks.numbers]
-    n_lines = len(stacks.lengths)
-    begin = np.cumsum(stacks.lengths) - stacks.lengths
-    shared = _shared(labels, begin, stacks.lengths)
-    n_labels = int(labels.max()) + 1
-    place = np.full(n_lines, -1, np.int32)
-    active = np.arange(n_lines)
-    parents: list[Int32Array] = []
-    frames: list[Int32Array] = []
-    n_nodes = depth = 0
-    while len(active):
-        # Lines that part from the one before at this level or earlier; the others are where the line before is.
-        fresh = shared[active] <= depth
-        lines = active[fresh]
-        keys = (place[lines].astype(np.int64) + 1) * n_labels + labels[begin[lines] + depth]
-        first, inverse = _groups(keys)
-        unique = keys[first]
-        place[active] = (inverse + n_nodes).astype(np.int32)[np.cumsum(fresh) - 1]
-        parents.append((unique // n_labels - 1).astype(np.int32))
-        frames.append((unique % n_labels).astype(np.int32))
-        n_nodes += len(unique)
-        if n_nodes > MAX_NODES:
-            raise too_large("collapsed", f"it has more than {MAX_NODES:,} different stacks", path)
-        depth += 1
-        active = active[stacks.lengths[active] > depth]
-    return np.concatenate(parents), np.concatenate(frames), place
-
-
-def _groups(keys: Int64Array) -> tuple[Int64Array, Int64Array]:
-    """Where each distinct key stands first, and for every key the place of its own in that list.
-
-    By hashing: every key writes its row into a slot, and those that find an equal key there are one group. Rows that lost
-    their slot to another key go round again with another multiplier. Sorting a million keys takes three times as long.
-    """
-    n = len(keys)
-    leader = np.empty(n, np.int64)
-    rest = np.arange(n)
-    multiplier = 0x9E37_79B9_7F4A_7C15
-    while len(rest):
-        bits = len(rest).bit_length() + 1
-        own = keys[rest]
-        slot = ((own.view(np.uint64) * np.uint64(multiplier)) >> np.uint64(64 - bits)).astype(np.intp)
-        table = np.empty(1 << bits, np.int64)
-        table[slot[::-1]] = rest[::-1]
-        found = table[slot]
-        fits = keys[found] == own
-        leader[rest[fits]] = found[fits]
-        rest = rest[~fits]
-        multiplier = (multiplier * 0xD134_2543_DE82_EF95 + 2) % (1 << 64) | 1
-    leads = leader == np.arange(n)
-    return np.flatnonzero(leads), (np.cumsum(leads) - 1)[leader]
-
-
-def _shared(labels: Int32Array, begin: Int64Array, lengths: Int64Array) -> Int64Array:
-    """Frames from the start that each line has in common with the line before; 0 for the first."""
-    n = len(labels)
-    shared = np.zeros(len(lengths), np.int64)
-    block = 1 << 16
-    for low in range(1, len(lengths), block):
-        high = min(low + block, len(lengths))
-        limit = np.minimum(lengths[low:high], lengths[low - 1 : high - 1])
-        offsets = np.cumsum(limit) - limit
-        token = np.arange(int(limit.sum())) - np.repeat(offsets, limit)
-        a = np.repeat(begin[low:high], limit) + token
-        b = np.repeat(begin[low - 1 : high - 1], limit) + token
-        differs = np.flatnonzero(labels[a] != labels[b]) if n else np.zeros(0, np.int64)
-        place = np.searchsorted(differs, offsets)
-        first = np.where(place < len(differs), differs[np.minimum(place, max(len(differs) - 1, 0))] if len(differs) else 0, len(token))
-        shared[low:high] = np.minimum(first - offsets, limit)
-    return shared
 
 
 def _written(profile: Profile) -> int | None:

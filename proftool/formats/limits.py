@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import zlib
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 from proftool.errors import CorruptProfile, LimitExceeded, ModelError
 from proftool.model.check import checked
 from proftool.model.profile import Profile
+
+T = TypeVar("T")
 
 MAX_FILE_BYTES = 4 << 30
 """Of any file."""
@@ -30,6 +32,8 @@ MAX_TEXT_BYTES = 512 << 20
 MAX_VALUE = 1 << 53
 """Of one value and of one total of a foreign file: above it, browsers and doubles no longer tell integers apart."""
 
+GZIP = b"\x1f\x8b"
+"""How a gzip stream begins."""
 _FREE_BYTES = 256 << 20
 _MAX_RATIO = 10_000
 
@@ -65,6 +69,43 @@ def read_bytes(path: Path, format: str, limit: int = MAX_DOCUMENT_BYTES) -> byte
     if data is None or len(data) > limit:
         raise too_large(format, f"it has more than {limit >> 20} MiB", path)
     return data
+
+
+def decode_json(path: Path, format: str, type: type[T]) -> T:
+    """A JSON file as the declared type, wherever it is broken or too deep the format's own error; what is not declared is passed over."""
+    import msgspec
+
+    data = unzipped(read_bytes(path, format), format, path)
+    try:
+        return msgspec.json.decode(data, type=type)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise corrupt(format, str(error) or error.__class__.__name__, path) from error
+
+
+def unzipped_head(head: bytes) -> bytes:
+    """The first bytes of a file, of what it holds where it is gzipped; empty where that is broken."""
+    if head[:2] != GZIP:
+        return head
+    try:
+        return zlib.decompressobj(31).decompress(head, 4096)
+    except zlib.error:
+        return b""
+
+
+def unzipped(data: bytes, format: str, path: Path | None) -> bytes:
+    """The content, unpacked where it is gzipped; bounded whatever it says of itself."""
+    if data[:2] != GZIP:
+        return data
+    stream = zlib.decompressobj(31)
+    try:
+        found = stream.decompress(data, MAX_DECODED_BYTES)
+    except zlib.error as error:
+        raise corrupt(format, f"its gzip stream is broken: {error}", path) from error
+    if stream.unconsumed_tail:
+        raise too_large(format, f"it unpacks to more than {MAX_DECODED_BYTES >> 20} MiB", path)
+    if not stream.eof or stream.unused_data:
+        raise corrupt(format, "its gzip stream is cut short, or something stands behind it", path)
+    return found
 
 
 def refuse_unreadable(path: Path, format: str, error: OSError) -> NoReturn:

@@ -18,12 +18,13 @@ def losses(
     edges: bool = True,
     lines: bool = False,
     modules: bool = True,
+    counters: bool = True,
 ) -> tuple[str, ...]:
     """
     The losses of writing `profile` as `format`.
 
     `metrics` are those that it keeps (None: all). The flags say what is lost where the profile has it: the metric's unit,
-    lanes, the timeline, caller-callee pairs, executing lines, modules and code hashes.
+    lanes, the timeline, caller-callee pairs, executing lines, modules and code hashes, counters.
     """
     found: list[str] = []
     dropped = [m.name for m in profile.metrics if metrics is not None and m.name not in metrics]
@@ -44,6 +45,7 @@ def losses(
         found.append(f"{format} holds names and files: modules, categories and code hashes left out")
     if len(profile.intervals):
         found.append(f"{format} has no lifetimes: {len(profile.intervals):,} allocation intervals left out")
-    if len(profile.counters) or len(profile.markers):
-        found.append(f"{format} has no counters and markers here: {len(profile.counters) + len(profile.markers):,} points left out")
+    n_points = (len(profile.counters) if counters else 0) + len(profile.markers)
+    if n_points:
+        found.append(f"{format} has no counters and markers here: {n_points:,} points left out")
     return tuple(found)

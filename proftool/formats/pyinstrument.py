@@ -16,7 +16,7 @@ import msgspec
 
 from proftool.errors import ReportError
 from proftool.formats.identity import Identifier, builtin, spelled, spelled_file
-from proftool.formats.limits import MAX_STACK_DEPTH, MAX_VALUE, corrupt, entered, read_bytes, too_large
+from proftool.formats.limits import MAX_STACK_DEPTH, MAX_VALUE, corrupt, decode_json, entered, too_large
 from proftool.formats.loss import losses
 from proftool.formats.waiting import is_waiting
 from proftool.model.builder import ProfileBuilder
@@ -53,11 +53,7 @@ class Pyinstrument:
 
     def read(self, path: Path) -> Profile:
         """The session as a profile of one process."""
-        data = read_bytes(path, self.name)
-        try:
-            told = msgspec.json.decode(data, type=_Session)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise corrupt(self.name, str(error) or type(error).__name__, path) from error
+        told = decode_json(path, self.name, _Session)
         return entered(_Reader(told, path).build(), self.name, path)
 
     def write(self, profile: Profile) -> bytes:

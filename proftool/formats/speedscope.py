@@ -16,7 +16,7 @@ from typing import Literal
 import msgspec
 
 from proftool.formats.identity import Identifier, bare_name, spelled, spelled_file
-from proftool.formats.limits import MAX_STACK_DEPTH, MAX_VALUE, corrupt, entered, read_bytes, too_large
+from proftool.formats.limits import MAX_STACK_DEPTH, MAX_VALUE, corrupt, decode_json, entered, too_large
 from proftool.formats.loss import losses
 from proftool.model.builder import ProfileBuilder
 from proftool.model.meta import Meta, Pass
@@ -89,11 +89,7 @@ class Speedscope:
 
     def read(self, path: Path) -> Profile:
         """A lane a profile; metrics by unit."""
-        data = read_bytes(path, self.name)
-        try:
-            told = msgspec.json.decode(data, type=_File)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise corrupt(self.name, str(error) or type(error).__name__, path) from error
+        told = decode_json(path, self.name, _File)
         return entered(_Reader(told, path).build(), self.name, path)
 
     def write(self, profile: Profile) -> bytes:

@@ -10,13 +10,13 @@ import hashlib
 import os
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from proftool.errors import CorruptProfile, StoreError
-from proftool.store.place import unwritable
+from proftool.store.place import Place, unwritable
 
 SUFFIX = ".proftool"
 _TEMPORARY = ".part-"
@@ -33,7 +33,7 @@ class BlobInfo:
 
 
 class Blobs(Protocol):
-    """Content by name. A folder today; the same five verbs are what a bucket offers."""
+    """Content by name: a folder, or a bucket (bucket.py)."""
 
     def put(self, data: bytes) -> str:
         """Keep the content, durably; its name. Content that is there already is marked as wanted again."""
@@ -45,11 +45,28 @@ class Blobs(Protocol):
 
     def has(self, name: str) -> bool: ...
 
-    def remove(self, name: str) -> None:
-        """Forget the content; nothing happens where it is gone already."""
+    def remove(self, names: Sequence[str]) -> None:
+        """Forget the contents; nothing happens where one is gone already."""
         ...
 
     def infos(self) -> Iterator[BlobInfo]: ...
+
+    def path(self, name: str) -> Path:
+        """Where the blob of that name lies; for messages, unless it is a folder's."""
+        ...
+
+    def sweep_temporary(self, grace_ns: int) -> int:
+        """Remove what killed writers left half written; how many."""
+        ...
+
+
+def blobs_of(place: Place) -> Blobs:
+    """The blobs of a place; nothing is created or reached."""
+    if place.bucket is not None:
+        from proftool.store.bucket import BucketBlobs
+
+        return BucketBlobs(place.bucket)
+    return FolderBlobs(place.blobs)
 
 
 class FolderBlobs:
@@ -100,9 +117,10 @@ class FolderBlobs:
     def has(self, name: str) -> bool:
         return self.path(name).is_file()
 
-    def remove(self, name: str) -> None:
+    def remove(self, names: Sequence[str]) -> None:
         try:
-            self.path(name).unlink(missing_ok=True)
+            for name in names:
+                self.path(name).unlink(missing_ok=True)
         except OSError as error:
             raise unwritable(self.folder, error) from error
 

@@ -13,10 +13,10 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Generator
-from contextlib import closing, contextmanager
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from proftool.errors import StoreBusy, StoreError
 from proftool.store import revisions
@@ -26,6 +26,45 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
 BUSY_S = 15.0
+
+Values = Sequence[str | int | None] | Mapping[str, str | int | float | bool | None]
+
+
+class Answer(Protocol):
+    """Rows of a question; `description` holds the names of their columns first."""
+
+    @property
+    def description(self) -> Sequence[Sequence[object]] | None: ...
+
+    def fetchone(self) -> Sequence[object] | None: ...
+
+    def __iter__(self) -> Iterator[Sequence[object]]: ...
+
+
+class Asking(Protocol):
+    """What runs need of a driver's connection: questions with `?` or `:name` for values."""
+
+    def execute(self, question: str, values: Values = ..., /) -> Answer: ...
+
+
+class RunTable(Protocol):
+    """Connections to a run table, whatever it is kept in; their failures are StoreErrors."""
+
+    def exists(self) -> bool:
+        """Was anything ever stored?"""
+        ...
+
+    def plain(self, *, write: bool = False) -> AbstractContextManager[Asking | None]:
+        """As `reading`, or as `writing` (never None then), without SQLAlchemy."""
+        ...
+
+    def reading(self) -> AbstractContextManager[Connection | None]:
+        """A connection to read with; None where nothing was ever stored."""
+        ...
+
+    def writing(self) -> AbstractContextManager[Connection]:
+        """One write transaction, alone; committed at the end of the block, rolled back by an exception."""
+        ...
 
 
 class Database:
@@ -40,8 +79,12 @@ class Database:
     def _engine(self) -> Engine:
         return _engine(self._place, self._busy_s)
 
+    def exists(self) -> bool:
+        """Was anything ever stored?"""
+        return self._place.database.exists()
+
     @contextmanager
-    def plain(self, *, write: bool = False) -> Generator[sqlite3.Connection | None, None, None]:
+    def plain(self, *, write: bool = False) -> Generator[Asking | None, None, None]:
         """As `reading`, or as `writing` (never None then), on the driver's own connection."""
         if not write and not self._place.database.exists():
             yield None

@@ -19,7 +19,8 @@ SCRIPTS = Path(__file__).parent / "migrations"
 
 def bring_up(connection: Connection) -> None:
     """Create or upgrade, in the write transaction that the caller holds."""
-    found = version(lambda question: connection.execute(text(question)).scalars().all())
+    tables = revisions.SQLITE_TABLES if connection.dialect.name == "sqlite" else revisions.POSTGRES_TABLES
+    found = version(lambda question: connection.execute(text(question)).scalars().all(), tables)
     if is_current(found):
         return
     if found is None:

@@ -1,4 +1,4 @@
-"""Where the store is: `.proftool/` of the project, else the user's data folder, else what `PROFTOOL_STORE` says.
+"""Where the store is: what `PROFTOOL_STORE` says, else `.proftool/` of the project, else the user's data folder.
 
     FOLDER/.gitignore          `*`: the store ignores itself
     FOLDER/runs.db             SQLite in WAL mode
@@ -6,6 +6,7 @@
     FOLDER/recordings/…        raw parts of recordings under way
     FOLDER/damaged/…           what a repair put aside
 
+A team's store is a PostgreSQL database (`server`) and a bucket (`bucket`); the folder then holds recordings under way only.
 Nothing in it names a path outside of it, so a copied folder stays usable. Everything is for its owner's eyes only.
 """
 
@@ -21,6 +22,7 @@ from proftool.errors import StoreError
 from proftool.settings import Settings
 
 NAME = ".proftool"
+_SERVERS = ("postgresql://", "postgres://")
 _ELSEWHERE = "name a folder you can write to: `PROFTOOL_STORE=/path/to/folder`"
 
 
@@ -33,11 +35,28 @@ class Place:
     blobs: Path
     notice: str | None = None
     """Why it is not where the user would look for it."""
+    server: str | None = None
+    """URL of a PostgreSQL database that holds the runs instead of `database`."""
+    bucket: str | None = None
+    """`s3://bucket/prefix` that holds the profiles instead of `blobs`."""
 
     @property
     def url(self) -> str:
         """The database as SQLAlchemy names it."""
-        return f"sqlite:///{self.database}"
+        return f"sqlite:///{self.database}" if self.server is None else "postgresql+psycopg://" + self.server.partition("://")[2]
+
+    @property
+    def shown(self) -> str:
+        """Where the runs are, for people: a server without its password."""
+        if self.server is None:
+            return str(self.folder)
+        url = urlsplit(self.server)
+        return f"postgresql://{url.hostname or ''}{f':{url.port}' if url.port else ''}{url.path}"
+
+    @property
+    def shown_blobs(self) -> str:
+        """Where the profiles are, for people."""
+        return self.bucket or str(self.blobs)
 
     def make(self) -> None:
         """Create the folders, private, with the ignore file; StoreError where that fails."""
@@ -47,7 +66,7 @@ class Place:
                 ignore = self.folder / ".gitignore"
                 if not ignore.exists():
                     ignore.write_text("*\n")
-            for folder in (self.blobs, self.database.parent):
+            for folder in (*(() if self.bucket else (self.blobs,)), *(() if self.server else (self.database.parent,))):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise unwritable(self.folder, error) from error
@@ -69,7 +88,18 @@ def unwritable(folder: Path, error: OSError) -> StoreError:
 def find_place(settings: Settings) -> Place:
     """Where the runs of these settings are kept; nothing is created."""
     notice = None
-    if settings.store is not None:
+    server = settings.store if settings.store is not None and settings.store.startswith(_SERVERS) else None
+    bucket = settings.blobs if settings.blobs is not None and settings.blobs.startswith("s3://") else None
+    if server is not None:
+        if settings.blobs is None:
+            raise StoreError(
+                "the store has a database and no place for profiles",
+                cause=f"{settings.origin('store')} names a server, and nothing says where the profiles of its runs are",
+                fix="`PROFTOOL_BLOBS=s3://bucket/prefix`, or a folder that everybody sees",
+            )
+        folder = _user_folder()  # for recordings under way; they belong to this machine
+        database = folder / "runs.db"
+    elif settings.store is not None:
         folder, database = _named(settings.store, settings.cwd)
     else:
         folder = settings.project / NAME if settings.project else None
@@ -81,9 +111,9 @@ def find_place(settings: Settings) -> Place:
             notice += f"`{folder}`"
         database = folder / "runs.db"
     blobs = folder / "blobs"
-    if settings.blobs is not None:
+    if settings.blobs is not None and bucket is None:
         blobs = _folder_of(settings.blobs, settings.cwd, "blobs")
-    return Place(folder=folder, database=database, blobs=blobs, notice=notice)
+    return Place(folder=folder, database=database, blobs=blobs, notice=notice, server=server, bucket=bucket)
 
 
 def _named(store: str, cwd: Path) -> tuple[Path, Path]:
@@ -105,7 +135,7 @@ def _folder_of(text: str, cwd: Path, what: str) -> Path:
     url = urlsplit(text)
     if url.scheme == "file" and url.netloc in ("", "localhost"):
         return Path(unquote(url.path))
-    wanted = "a folder, `file:///…` or `sqlite:///…`" if what == "runs" else "a folder or `file:///…`"
+    wanted = "a folder, `file:///…`, `sqlite:///…` or `postgresql://…`" if what == "runs" else "a folder, `file:///…` or `s3://…`"
     raise StoreError(f"this proftool keeps no {what} in `{url.scheme}://`", cause=f"{what} are kept in {wanted}", fix=_ELSEWHERE)
 
 

@@ -47,6 +47,9 @@ def repair(
     Raises:
         StoreError: the store belongs to a newer proftool, is busy or cannot be written.
     """
+    if store.place.server is not None:
+        # A server mends itself; what is left to look for is profiles without a run, runs without a profile, and own recordings.
+        return [*_missing(store, mend), *_strays(store, mend, grace_ns), *_recordings(store, mend, recover)]
     if not store.place.folder.is_dir():
         return []
     findings = list(_permissions(store, mend))
@@ -57,7 +60,7 @@ def repair(
         )
         if not mend:
             return findings  # nothing further can be said of rows that cannot be read
-    findings += _profiles(store, mend)
+    findings += _missing(store, mend) if store.place.bucket else _profiles(store, mend)
     findings += _strays(store, mend, grace_ns)
     findings += _recordings(store, mend, recover)
     return findings
@@ -186,6 +189,17 @@ def _profiles(store: SqlRunStore, mend: bool) -> Iterator[Finding]:
                 store.remove([run])
             how = "the run leaves the list" + ("" if gone else ", its file goes to `damaged/`")
             yield Finding(what=f"{who}: {error.what}", mended=mend, how=how if mend else f"{how} with --repair")
+
+
+def _missing(store: SqlRunStore, mend: bool) -> Iterator[Finding]:
+    """Runs whose profile is not in the bucket, by its list: a bucket that does not answer is an error, never a reason to forget runs."""
+    there = {info.name for info in store.blobs.infos()}
+    for run in store.find(RunQuery()):
+        if run.blob not in there:
+            if mend:
+                store.remove([run])
+            how = "the run leaves the list" + ("" if mend else " with --repair")
+            yield Finding(what=f"run `{run.id}`: its recording is gone from `{store.place.shown_blobs}`", mended=mend, how=how)
 
 
 def _strays(store: SqlRunStore, mend: bool, grace_ns: int) -> Iterator[Finding]:

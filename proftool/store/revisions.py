@@ -13,9 +13,15 @@ Ask = Callable[[str], Sequence[object]]
 """Runs a question and gives the first column of its answer."""
 
 
-def version(ask: Ask) -> str | None:
+SQLITE_TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ('alembic_version', 'runs')"
+POSTGRES_TABLES = (
+    "SELECT table_name FROM information_schema.tables WHERE table_schema = current_schema() AND table_name IN ('alembic_version', 'runs')"
+)
+
+
+def version(ask: Ask, tables_question: str = SQLITE_TABLES) -> str | None:
     """The database's revision; None where nothing is in it yet."""
-    tables = ask("SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ('alembic_version', 'runs')")
+    tables = ask(tables_question)
     if "alembic_version" not in tables:
         if "runs" in tables:
             raise StoreError("the database is no store of proftool's", cause="its tables bear no version", fix="`proftool doctor --repair`")

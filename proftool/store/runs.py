@@ -16,17 +16,15 @@ from typing import TYPE_CHECKING, TypeVar
 
 from proftool.contracts import Run, RunQuery
 from proftool.errors import ProftoolError, RunNotFound, UsageError
-from proftool.store.blobs import FolderBlobs
+from proftool.store.blobs import blobs_of
 from proftool.store.place import Place
 from proftool.store.recordings import Recordings
 
 if TYPE_CHECKING:
-    import sqlite3
-
     from sqlalchemy import Connection
 
     from proftool.model.profile import Profile
-    from proftool.store.database import Database
+    from proftool.store.database import Answer, Asking, RunTable
 
 T = TypeVar("T")
 
@@ -35,6 +33,8 @@ ID_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 ID_LENGTH = 10
 """50 bits: among 100,000 runs two ids meet once in 225,000 stores, and a meeting is drawn again."""
 LABEL_MAX = 200
+_ALL = 1 << 62
+"""Rows, where no limit is asked for: SQLite has no word for it that PostgreSQL knows too."""
 SWEEP_GRACE_NS = 3600 * 1_000_000_000
 """A blob without a row is left alone this long."""
 
@@ -44,20 +44,25 @@ class SqlRunStore:
 
     def __init__(self, place: Place, *, size_cap_bytes: int | None = None, redact: tuple[str, ...] = ()) -> None:
         self.place = place
-        self.blobs = FolderBlobs(place.blobs)
+        self.blobs = blobs_of(place)
         self.recordings = Recordings(place)
         self._size_cap_bytes = size_cap_bytes
         self._redact = redact
-        self._opened: Database | None = None
+        self._opened: RunTable | None = None
         self._notices: list[str] = [place.notice] if place.notice else []
 
     @property
-    def database(self) -> Database:
+    def database(self) -> RunTable:
         """Connections to the run table."""
         if self._opened is None:
-            from proftool.store.database import Database
+            if self.place.server is not None:
+                from proftool.store.postgres import Postgres
 
-            self._opened = Database(self.place)
+                self._opened = Postgres(self.place)
+            else:
+                from proftool.store.database import Database
+
+                self._opened = Database(self.place)
         return self._opened
 
     def reopen(self) -> None:
@@ -98,8 +103,16 @@ class SqlRunStore:
             self._keep_size(run, self._size_cap_bytes)
         return run
 
-    def insert(self, profile: Profile, data: bytes, label: str | None) -> Run:
-        """Blob, then row, of a profile that is redacted; `data` is its content."""
+    def adopt(self, run: Run, data: bytes) -> Run | None:
+        """A run of another store with its content, under the same id unless another run has it; None where it is here already."""
+        from proftool.formats import native
+
+        if any(known.blob == run.blob for known in self.find(RunQuery(ids=(run.id,)))):
+            return None
+        return self.insert(native.loads(data), data, run.label, id=run.id)
+
+    def insert(self, profile: Profile, data: bytes, label: str | None, *, id: str | None = None) -> Run:
+        """Blob, then row, of a profile that is redacted; `data` is its content, `id` the one that it gets if it is free."""
         from proftool.store.rows import row_of, run_of
 
         self.place.make()
@@ -109,10 +122,10 @@ class SqlRunStore:
                 assert connection is not None
                 if not self.blobs.has(blob):
                     self.blobs.put(data)
-                newest: int = connection.execute("SELECT max(added_ns) FROM runs").fetchone()[0] or 0
+                newest = _number(connection.execute("SELECT max(added_ns) FROM runs"))
                 row = row_of(
                     profile,
-                    id=_new_id(connection),
+                    id=_new_id(connection, id),
                     label=label,
                     blob=blob,
                     size_bytes=len(data),
@@ -131,7 +144,7 @@ class SqlRunStore:
             with self.database.writing() as connection:
                 self._sweep(connection, [blob])
         except ProftoolError as error:
-            reason.add_note(f"its profile stays in `{self.place.blobs}` until the next `proftool prune`: {error.what}")
+            reason.add_note(f"its profile stays in `{self.place.shown_blobs}` until the next `proftool prune`: {error.what}")
 
     def find(self, query: RunQuery) -> Sequence[Run]:
         """Newest first."""
@@ -141,7 +154,7 @@ class SqlRunStore:
             if connection is None:
                 return ()
             found = connection.execute(*_question(query))
-            names = [column[0] for column in found.description]
+            names = [str(column[0]) for column in found.description or ()]
             return tuple(run_of(dict(zip(names, row, strict=True))) for row in found)
 
     def load(self, run: Run) -> Profile:
@@ -194,11 +207,11 @@ class SqlRunStore:
     def size_bytes(self) -> int:
         """Bytes of all profiles."""
         with self.database.plain() as connection:
-            return 0 if connection is None else int(connection.execute("SELECT sum(size_bytes) FROM runs").fetchone()[0] or 0)
+            return 0 if connection is None else _number(connection.execute("SELECT sum(size_bytes) FROM runs"))
 
     def sweep(self, grace_ns: int = SWEEP_GRACE_NS) -> int:
         """Remove blobs that no run has and that nobody touched for the grace time; how many."""
-        if not self.place.database.exists():
+        if not self.database.exists():
             return 0
         old = [info.name for info in self.blobs.infos() if info.touched_ns < time.time_ns() - grace_ns]
         swept = 0
@@ -215,8 +228,7 @@ class SqlRunStore:
 
         wanted = set(connection.execute(select(runs.c.blob).where(runs.c.blob.in_(blobs))).scalars())
         unwanted = [name for name in dict.fromkeys(blobs) if name not in wanted]
-        for name in unwanted:
-            self.blobs.remove(name)
+        self.blobs.remove(unwanted)
         return len(unwanted)
 
     def _keep_size(self, newest: Run, cap_bytes: int) -> None:
@@ -269,7 +281,15 @@ def check_label(label: str) -> None:
         raise UsageError(f"`{label[:40]}` cannot be a label", cause=problem, fix="write a short text, for example `--label before`")
 
 
-def _new_id(connection: sqlite3.Connection) -> str:
+def _number(answer: Answer) -> int:
+    """The one number of an answer; 0 for null."""
+    row = answer.fetchone()
+    return int(str(row[0])) if row is not None and row[0] is not None else 0
+
+
+def _new_id(connection: Asking, wanted: str | None = None) -> str:
+    if wanted is not None and connection.execute("SELECT id FROM runs WHERE id = ?", (wanted,)).fetchone() is None:
+        return wanted
     while True:
         # Random, not ordered by time: the first two or three characters then tell runs apart, where a time would repeat.
         id = "".join(secrets.choice(ID_ALPHABET) for _ in range(ID_LENGTH))
@@ -287,7 +307,7 @@ def _question(query: RunQuery) -> tuple[str, list[str | int]]:
         values.extend(wanted)
 
     if query.ids is not None:
-        only(f"id IN ({', '.join('?' * len(query.ids))})", *query.ids)
+        only(f"id IN ({', '.join('?' * len(query.ids))})" if query.ids else "1 = 0", *query.ids)
     if query.id_prefix is not None:
         only("id >= ? AND id < ?", query.id_prefix, query.id_prefix + "\U0010ffff")
     if query.label is not None:
@@ -299,7 +319,7 @@ def _question(query: RunQuery) -> tuple[str, list[str | int]]:
     text = "SELECT * FROM runs" + (f" WHERE {' AND '.join(where)}" if where else "") + " ORDER BY added_ns DESC"
     if query.limit is not None or query.offset:
         text += " LIMIT ? OFFSET ?"
-        values += [-1 if query.limit is None else query.limit, query.offset]
+        values += [_ALL if query.limit is None else query.limit, query.offset]
     return text, values
 
 

@@ -13,10 +13,16 @@ from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, Large
 
 metadata = MetaData()
 
+
+def _key(length: int | None = None) -> String:
+    """Text that is found by its beginning: compared byte by byte, as SQLite does, whatever the server's language is."""
+    return String(length).with_variant(String(length, collation="C"), "postgresql")
+
+
 runs = Table(
     "runs",
     metadata,
-    Column("id", String(16), primary_key=True),
+    Column("id", _key(16), primary_key=True),
     Column("added_ns", BigInteger, nullable=False, unique=True),
     Column("label", Text),
     Column("modes", Text, nullable=False),
@@ -25,7 +31,7 @@ runs = Table(
     Column("exit_status", Integer),
     Column("started_ns", BigInteger),
     Column("duration_ns", BigInteger),
-    Column("git_commit", String(64)),
+    Column("git_commit", _key(64)),
     Column("git_branch", Text),
     Column("git_dirty", Boolean),
     Column("python", Text),

@@ -99,9 +99,9 @@ def _store(store: SqlRunStore | ProftoolError) -> list[Check]:
     from proftool.store.repair import examine as examine_store
     from proftool.units import Unit, people
 
-    checks = [Check(group="store", name="place", state="info", detail=store.place.notice or str(store.place.folder))]
+    checks = [Check(group="store", name="place", state="info", detail=store.place.notice or store.place.shown)]
     try:
-        if not store.place.database.exists():
+        if not store.database.exists():
             return [*checks, Check(group="store", name="runs", state="ok", detail="no run yet")]
         runs: Sequence[Run] = store.find(RunQuery())
         checks.append(Check(group="store", name="runs", state="ok", detail=f"{len(runs)} runs, {people(store.size_bytes(), Unit.BYTES)}"))

@@ -1,35 +1,23 @@
-"""The verbs over run history as plain functions: list, label, rm, prune, import, export. Nothing is printed here."""
+"""The verbs over run history as plain functions: list, label, rm, prune, export. Nothing is printed here."""
 
 from __future__ import annotations
 
 import os
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from proftool.contracts import Run, RunQuery, WritableFormat
-from proftool.errors import AmbiguousRun, FormatError, ProftoolError, RunNotFound, UnknownFormat, UsageError
-from proftool.store.names import read_file, resolve, resolve_side
+from proftool.errors import AmbiguousRun, RunNotFound, UsageError
+from proftool.store.names import resolve, resolve_side
 from proftool.store.prune import Pruned, prune
-from proftool.store.runs import SqlRunStore, check_label
+from proftool.store.runs import SqlRunStore
 from proftool.workflows.run_document import run_document
 
 _LOOK_BACK = 50
 """So many of the newest runs are looked through for one to compare with."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Imported:
-    """One file of an import."""
-
-    path: Path
-    run: Run | None = None
-    """None: it could not be read."""
-    error: ProftoolError | None = None
-    lost: tuple[str, ...] = ()
-    """What the file's format could not hold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,38 +94,6 @@ def prune_runs(
     return prune(store, before_ns=before_ns, keep=keep, max_bytes=max_bytes, dry_run=dry_run)
 
 
-def import_files(paths: Sequence[Path], store: SqlRunStore, *, label: str | None = None) -> Iterator[Imported]:
-    """
-    Store files of other tools, one run each; a folder stands for every file in it that some format reads.
-
-    A file that cannot be read is told and does not stop the others; in a folder, a file of no known format is passed over.
-
-    Raises:
-        UsageError: a path that does not exist, a label that cannot be one; before anything is stored.
-        UnknownFormat: a folder without any profile.
-    """
-    if label is not None:
-        check_label(label)
-    for path in paths:
-        if not path.exists():
-            raise UsageError(
-                f"no file `{path}`", cause="it does not exist", fix="name files, or folders of files, that other profilers wrote"
-            )
-    for path in paths:
-        if not path.is_dir():
-            yield _import(path, store, label)
-            continue
-        found = 0
-        for file in sorted(_files(path)):
-            imported = _import(file, store, label)
-            if isinstance(imported.error, UnknownFormat):
-                continue
-            found += 1
-            yield imported
-        if not found:
-            raise UnknownFormat(f"no profile in `{path}`", cause="none of its files is of a known format", fix=_readable())
-
-
 def export_run(name: str, format: str, store: SqlRunStore, cwd: Path, *, max_html_bytes: int, editor: str | None = None) -> Exported:
     """
     A run, or a file, as the content of a file of another format.
@@ -193,20 +149,6 @@ def write_file(path: Path, content: bytes) -> None:
         raise UsageError(f"cannot write `{path}`", cause=error.strerror or str(error), fix="name another file with `-o`") from error
 
 
-def _import(path: Path, store: SqlRunStore, label: str | None) -> Imported:
-    try:
-        profile = read_file(path)
-        return Imported(path=path, run=store.add(profile, label=label), lost=profile.meta.lost)
-    except FormatError as error:
-        return Imported(path=path, error=error)
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    for root, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(root, name) for name in files if not name.startswith("."))
-
-
 def _stored(name: str, run: Run | None) -> Run:
     if run is None:
         raise RunNotFound(
@@ -228,9 +170,3 @@ def _writable() -> str:
     from proftool import registry
 
     return ", ".join([*(f.name for f in registry.formats() if isinstance(f, WritableFormat)), "html"])
-
-
-def _readable() -> str:
-    from proftool import registry
-
-    return f"proftool reads {', '.join(registry.names('format'))}"

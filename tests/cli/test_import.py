@@ -58,7 +58,7 @@ def test_a_file_of_the_real_tool_is_a_run(project: Project, tool: str) -> None:
 
 
 def test_a_folder_is_all_its_profiles_and_a_damaged_one_stops_none(project: Project) -> None:
-    """Two good files and a cut one: two runs, an error by name, its status."""
+    """Two good files and a cut one: one run of both with a lane each, an error by name, its status."""
     project.write("app.py", APP)
     (project.root / "in").mkdir()
     for name in ("a.prof", "b.prof"):
@@ -68,6 +68,19 @@ def test_a_folder_is_all_its_profiles_and_a_damaged_one_stops_none(project: Proj
     (project.root / "in" / "notes.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(64))
     done = project.proftool("import", "in")
     assert done.status == 6, done.err
-    assert len(done.out.split()) == 2
+    (run_id,) = done.out.split()
     assert "c.prof" in done.err
+    shown = project.proftool("show", run_id, "--json").json
+    assert [lane["process_name"] for lane in shown["lanes"]] == ["a.prof", "b.prof"]
+    alone = [project.proftool("show", f"in/{name}", "--json").json for name in ("a.prof", "b.prof")]
+    totals = [{m["name"]: m["total"] for m in one["metrics"]} for one in (shown, *alone)]
+    assert totals[0] == {name: totals[1][name] + totals[2][name] for name in totals[0]}
+    # What was imported apart can be merged afterwards, by label too.
+    for name in ("a.prof", "b.prof"):
+        assert project.proftool("import", f"in/{name}", "--label", "part").status == 0
+    merged = project.proftool("merge", "part", "--label", "whole")
+    assert merged.status == 0, merged.err
+    again = project.proftool("show", "whole", "--json").json
+    assert again["metrics"] == shown["metrics"]
+    assert project.proftool("merge", "whole").status == 2
     assert "Traceback" not in done.err

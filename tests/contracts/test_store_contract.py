@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from store.servers import Servers
 from store.stores import COMMIT, profile, store_in
 
 from proftool.contracts import Run, RunQuery, RunStore
@@ -19,17 +20,19 @@ from proftool.store import open_store
 Make = Callable[[], RunStore]
 
 
-def _in_project(folder: Path) -> RunStore:
-    return store_in(folder)
+def _opened(folder: Path, store: str, blobs: str) -> Make:
+    return lambda: open_store(load(folder, flags={"store": store, "blobs": blobs}, environ={}))
 
 
-def _by_url(folder: Path) -> RunStore:
-    return open_store(load(folder, flags={"store": f"sqlite:///{folder}/db/runs.sqlite", "blobs": f"file://{folder}/far"}, environ={}))
-
-
-@pytest.fixture(params=[_in_project, _by_url], ids=["project", "url"])
+@pytest.fixture(params=["project", "url", pytest.param("team", marks=pytest.mark.xdist_group("servers"))])
 def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
-    return lambda: request.param(tmp_path)
+    """Opens one and the same store, as another process would: (SQLite, folder) by place and by URL, (PostgreSQL, S3)."""
+    if request.param == "project":
+        return lambda: store_in(tmp_path)
+    if request.param == "url":
+        return _opened(tmp_path, f"sqlite:///{tmp_path}/db/runs.sqlite", f"file://{tmp_path}/far")
+    servers: Servers = request.getfixturevalue("servers")
+    return _opened(tmp_path, servers.postgres.new_database(), servers.bucket.url())
 
 
 @pytest.fixture

@@ -2,7 +2,8 @@
 
     python tests/golden/make.py
 
-Needs py-spy with the right to trace its own child, and pyinstrument. The paths of this machine are cut out of what they write.
+Needs py-spy with the right to trace its own child, pyinstrument, austin 3.7, viztracer and perf. The paths of this machine are cut
+out of what they write.
 """
 
 from __future__ import annotations
@@ -73,6 +74,16 @@ def main() -> None:
         for format, name in (("raw", "py-spy.collapsed"), ("speedscope", "py-spy.speedscope.json")):
             subprocess.run(["py-spy", "record", "--idle", "-r", "200", "-f", format, "-o", str(out), "--", *run], check=True)
             kept[name] = out.read_bytes()
+        beside = Path(python).parent
+        for options, name in (((), "austin.txt"), (("-f",), "austin-full.txt"), (("-b",), "austin.mojo")):
+            subprocess.run([str(beside / "austin"), "-i", "4ms", *options, "-o", str(out), *run], check=True, capture_output=True)
+            kept[name] = out.read_bytes()
+        trace = Path(folder) / "trace.json"
+        short = ["--quiet", "--max_stack_depth", "3", "--ignore_c_function", "-o", str(trace)]
+        subprocess.run([str(beside / "viztracer"), *short, str(program)], check=True)
+        kept["viztracer.json"] = trace.read_bytes()
+        subprocess.run(["perf", "record", "-g", "-F", "200", "-o", str(out), *run], check=True, capture_output=True)
+        kept["perf.txt"] = subprocess.run(["perf", "script", "-i", str(out)], check=True, capture_output=True).stdout
         homes = [
             (str(Path(pyinstrument.__file__).parent.parent), "/venv/lib/python3.11/site-packages"),
             (str(program.parent), "/shop"),

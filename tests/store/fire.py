@@ -23,7 +23,7 @@ from proftool.formats import native
 from proftool.store.prune import prune
 from proftool.store.repair import examine
 from proftool.store.runs import SqlRunStore
-from proftool.workflows.history import import_files
+from proftool.workflows.imports import import_files
 
 
 def work(kind: str, folder: Path, log: int) -> None:

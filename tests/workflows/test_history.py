@@ -11,7 +11,8 @@ from store.stores import profile, store_in
 from proftool.contracts import RunQuery
 from proftool.errors import AmbiguousRun, RunNotFound, UsageError
 from proftool.formats import native
-from proftool.workflows.history import export_run, import_files, label_run, list_document, list_runs, prune_runs, remove_runs, write_file
+from proftool.workflows.history import export_run, label_run, list_document, list_runs, prune_runs, remove_runs, write_file
+from proftool.workflows.imports import import_files
 
 
 def test_list_document_has_the_published_keys(tmp_path: Path) -> None:
