@@ -44,6 +44,12 @@ def changed_lines(cwd: Path, *commits: str) -> str | None:
     return _git(cwd, *words, within_s=_DIFF_LIMIT_S)
 
 
+def untracked(cwd: Path, pattern: str) -> frozenset[str] | None:
+    """Files of a pattern below `cwd` that git does not hold and does not ignore; None where git cannot tell."""
+    told = _git(cwd, "ls-files", "--others", "--exclude-standard", "--", pattern, within_s=_DIFF_LIMIT_S)
+    return None if told is None else frozenset(told.splitlines())
+
+
 def commit_of(cwd: Path, ref: str) -> str | None:
     """The full hash of the commit that a revision names in the checkout around `cwd`; None where git knows none."""
     if ref.startswith("-"):

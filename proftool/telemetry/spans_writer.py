@@ -101,10 +101,10 @@ class Writer:
     def ended(self, local: LocalTrace) -> None:
         """Decide, and queue what is kept or may be yet."""
         reason = local.reason = self.keep.reason(local)
-        if reason is None:
-            if not (local.entry.parent_id or local.called_out) or len(self._held) >= MAX_HELD or self.store is None:
-                local.let_go()
-                return
+        may_join = (local.entry.parent_id or local.called_out) and len(self._held) < MAX_HELD and self.store is not None
+        if reason is None and not may_join:
+            local.let_go()
+            return
         if reason is not None:
             if self._queued + len(local.spans) > MAX_QUEUED:
                 self.counts.dropped += len(local.spans)

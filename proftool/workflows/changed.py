@@ -64,14 +64,8 @@ def touched_lines(cwd: Path, *commits: str) -> dict[str, list[tuple[int, int]]] 
 
 def untracked(root: Path) -> frozenset[str]:
     """Python files below the root of a checkout that git does not hold and does not ignore: all of each is new."""
-    command = ["git", "-c", "core.fsmonitor=false", "ls-files", "--others", "--exclude-standard", "--", "*.py"]
-    try:
-        done = subprocess.run(
-            command, cwd=root, capture_output=True, stdin=subprocess.DEVNULL, timeout=_LIMIT_S, text=True, errors="replace"
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return frozenset()
-    return frozenset(done.stdout.splitlines()) if done.returncode == 0 else frozenset()
+    told = git.untracked(root, "*.py")
+    return frozenset() if told is None else told
 
 
 def _spans(source: str | None) -> dict[int, int]:
