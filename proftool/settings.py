@@ -36,6 +36,8 @@ class Settings:
     """The store prunes itself beyond this; labelled runs stay."""
     rate_hz: float | None = None
     """Samples per second where no `--rate` is given; None = the backend's own."""
+    overhead_budget: float = 0.02
+    """Share of the time for which a sampling profiler may stop the program, 0..1; it samples more slowly beyond."""
     sample_backend: str | None = None
     trace_backend: str | None = None
     memory_backend: str | None = None
@@ -44,7 +46,7 @@ class Settings:
     redact: tuple[str, ...] = ()
     """Regular expressions of further secrets; a group named `value` narrows what is replaced."""
     editor: str | None = None
-    """URL of a source line for `open`: `vscode://file/{file}:{line}`."""
+    """URL of a source line in HTML reports, with {path} and {line}; None = `vscode://file/{path}:{line}`."""
     html_size_bytes: int = 10_000_000
     """Bound of an HTML report."""
     origins: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -59,6 +61,15 @@ def _text(value: object) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ValueError("write a text that is not empty")
     return value
+
+
+def _editor(value: object) -> str:
+    text = _text(value)
+    if "{path}" not in text or "://" not in text:
+        raise ValueError(
+            "write a URL with {path} and {line}, for example `vscode://file/{path}:{line}` or `idea://open?file={path}&line={line}`"
+        )
+    return text
 
 
 def _size(value: object) -> int:
@@ -102,12 +113,13 @@ READERS: dict[str, Callable[[object], object]] = {
     "blobs": _text,
     "store_size_bytes": _size,
     "rate_hz": _rate,
+    "overhead_budget": _share,
     "sample_backend": _text,
     "trace_backend": _text,
     "memory_backend": _text,
     "diff_floor": _share,
     "redact": _patterns,
-    "editor": _text,
+    "editor": _editor,
     "html_size_bytes": _size,
 }
 """Setting -> how its value is read; ValueError says what to write."""
@@ -173,9 +185,13 @@ def load(cwd: Path | None = None, *, flags: Mapping[str, object] | None = None, 
     return _with(found, values)
 
 
-def project_of(cwd: Path) -> Path | None:
-    """The nearest folder upward that holds a `pyproject.toml` or `.git`."""
-    return next((folder for folder in (cwd, *cwd.parents) if _exists(folder / "pyproject.toml") or _exists(folder / ".git")), None)
+def project_of(cwd: Path, *, root: Path = Path("/")) -> Path | None:
+    """The nearest folder upward that holds a `pyproject.toml` or `.git`; looked for below `root`, and named as seen from there."""
+    for folder in (cwd, *cwd.parents):
+        there = root / folder.relative_to("/") if root != Path("/") else folder
+        if _exists(there / "pyproject.toml") or _exists(there / ".git"):
+            return folder
+    return None
 
 
 def nearest(cwd: Path, name: str) -> Path | None:

@@ -17,7 +17,7 @@ def open_(
     viewer: Annotated[str, typer.Option("--viewer", metavar="NAME", help="proftool (default), snakeviz or speedscope.")] = "proftool",
     metric: options.Metric = None,
 ) -> None:
-    """Open a run as a flame graph in the browser; one offline file."""
+    """Open a run as a flame graph in the browser: one offline file, or served on this machine where a file cannot hold all."""
     from proftool import settings as settings_file
     from proftool.errors import UsageError
     from proftool.reports import table
@@ -35,8 +35,13 @@ def open_(
         table.metric_of(shown.profile, metric)
     if viewer == "proftool":
         path = out or opening.report_path(store, shown.run, "html")
-        opening.page(shown.profile, settings, path, metric)
-        output.talk(opening.browse(path) if not no_browser else f"written to {path}")
+        whole = opening.page(shown.profile, settings, path, metric)
+        if not whole and out is None and not no_browser and opening.has_browser():
+            opening.serve(shown.profile, settings, metric, output.talk)
+        else:
+            output.talk(opening.browse(path) if not no_browser else f"written to {path}")
+            if not whole:
+                output.talk("its smallest parts are folded; `proftool open` in a desktop session serves all of it")
         return
     path = out or opening.report_path(store, shown.run, "speedscope.json" if viewer == "speedscope" else "prof")
     for sentence in opening.export_for(shown.profile, "speedscope" if viewer == "speedscope" else "pstats", path):
