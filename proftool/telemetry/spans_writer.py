@@ -101,10 +101,10 @@ class Writer:
     def ended(self, local: LocalTrace) -> None:
         """Decide, and queue what is kept or may be yet."""
         reason = local.reason = self.keep.reason(local)
-        if reason is None:
-            if not (local.entry.parent_id or local.called_out) or len(self._held) >= MAX_HELD or self.store is None:
-                local.let_go()
-                return
+        may_be_joined = self.store is not None and len(self._held) < MAX_HELD and (local.entry.parent_id or local.called_out)
+        if reason is None and not may_be_joined:
+            local.let_go()
+            return
         if reason is not None:
             if self._queued + len(local.spans) > MAX_QUEUED:
                 self.counts.dropped += len(local.spans)
