@@ -52,14 +52,13 @@ def pages() -> dict[str, str]:
 
 def verbs() -> str:
     """Every verb with its arguments and options."""
-    from typer.main import get_command
+    from proftool.cli.app import VERBS
+    from proftool.cli.parser import command as parser
 
-    from proftool.cli.app import VERBS, app
-
-    root = get_command(app)
+    root = parser(VERBS)
     lines = ["# Verbs", "", "`proftool app.py …` means `proftool run app.py …`.", ""]
     for name, _place in VERBS:
-        command = root.commands[name]  # pyright: ignore[reportAttributeAccessIssue]
+        command = root.commands[name]
         lines += [f"## {name}", "", inspect.cleandoc(command.help or ""), "", "| | |", "|---|---|"]
         for parameter in command.params:
             if parameter.param_type_name == "argument":

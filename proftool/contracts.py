@@ -97,6 +97,7 @@ class RecordOptions:
     children: bool = True
     duration_ns: int | None = None
     """Stop after this long; None follows the target to its end."""
+    overhead_budget: float = 0.02  # share of the time that sampling may keep the target from running before it slows down
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,10 +137,9 @@ class Unavailable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inside:
-    """A profiler that the bootstrap starts inside the target through the profiler's own API.
+    """A profiler that the bootstrap starts inside the target through its own API; `library_paths` are appended for its import alone.
 
-    `recorder` is a standard-library-only file loaded by path in the target (backends/inside/NAME.py); see there for the
-    functions that it has. `library_paths` are folders appended for the import of the profiler alone.
+    `recorder` is a standard-library-only file that is loaded by path in the target; backends/inside/ says what it has.
     """
 
     recorder: Path
@@ -151,14 +151,16 @@ class Inside:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outside:
-    """A profiler of its own process, attached by PID while the target waits at the gate. `{pid}` in argv is replaced."""
+    """A profiler of its own process, attached by PID at the gate; `{pid}`, `{rate}` and `{folder}` (a segment's) in argv are replaced."""
 
     argv: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict[str, str])
+    rate_hz: float = 0.0
+    condense: str = ""
+    """`module:function(recording so far, segment)` that makes a finished segment smaller; empty: it is kept as it is."""
     ready: str = ""
     """Text on the profiler's stderr or stdout that says that it is attached; empty: the launcher asks `Backend.is_ready`."""
     reader: str = ""
-    """Module that `Backend.read` will import; loaded while the target runs, and not before."""
 
 
 Command = Inside | Outside
@@ -188,6 +190,18 @@ class ProcessRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """A stretch of a recording by one external profiler; `begun_ns` since the recording's start, `rate_hz` as asked for."""
+
+    folder: Path
+    begun_ns: int
+    duration_ns: int
+    rate_hz: float
+    overhead_ns: int | None = None
+    """So long the target is known to have been kept from running; None where nobody looked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Recording:
     """What a launch left: a folder of raw parts, and how the target ended."""
 
@@ -204,6 +218,7 @@ class Recording:
     """The last 64 KiB of the profiler's own chatter: evidence for an error, never parsed for a result."""
     interrupted: bool = False
     interpreter: Interpreter | None = None
+    segments: tuple[Segment, ...] = ()  # in order of time, the first in `folder` itself; all but the last may be condensed
     notes: tuple[str, ...] = ()
 
 
@@ -308,6 +323,8 @@ class ReportOptions:
     limit: int = 12
     max_bytes: int = 10_000_000
     """Bound of an HTML page; more is folded into `(n others)`."""
+    editor: str | None = None
+    """URL of a source line that an HTML page opens, with {path} and {line}."""
     insights: tuple[Insight, ...] = ()
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator
 from importlib import import_module
-from importlib.metadata import entry_points
 from typing import cast
 
 from proftool.contracts import Backend, Format, Report, Rule
@@ -92,6 +91,8 @@ def formats() -> Iterator[Format]:
 
 
 def _rows(kind: str) -> dict[str, str]:
+    from importlib.metadata import entry_points  # brings email and csv, and a name of ours needs none
+
     ours = {"backend": BACKENDS, "format": FORMATS, "report": REPORTS, "rule": RULES}[kind]
     return ours | {point.name: point.value for point in entry_points(group=f"proftool.{kind}s") if point.name not in ours}
 

@@ -36,6 +36,8 @@ class Settings:
     """The store prunes itself beyond this; labelled runs stay."""
     rate_hz: float | None = None
     """Samples per second where no `--rate` is given; None = the backend's own."""
+    overhead_budget: float = 0.02
+    """Share of the time for which a sampling profiler may stop the program, 0..1; it samples more slowly beyond."""
     sample_backend: str | None = None
     trace_backend: str | None = None
     memory_backend: str | None = None
@@ -44,7 +46,9 @@ class Settings:
     redact: tuple[str, ...] = ()
     """Regular expressions of further secrets; a group named `value` narrows what is replaced."""
     editor: str | None = None
-    """URL of a source line for `open`: `vscode://file/{file}:{line}`."""
+    """URL of a source line in HTML reports, with {path} and {line}; None = `vscode://file/{path}:{line}`."""
+    carry: tuple[str, ...] = ()
+    """What git ignores and the program needs: copied into the worktrees of `ab` and `bisect`, by path from the checkout's root."""
     html_size_bytes: int = 10_000_000
     """Bound of an HTML report."""
     origins: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -59,6 +63,15 @@ def _text(value: object) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ValueError("write a text that is not empty")
     return value
+
+
+def _editor(value: object) -> str:
+    text = _text(value)
+    if "{path}" not in text or "://" not in text:
+        raise ValueError(
+            "write a URL with {path} and {line}, for example `vscode://file/{path}:{line}` or `idea://open?file={path}&line={line}`"
+        )
+    return text
 
 
 def _size(value: object) -> int:
@@ -97,18 +110,27 @@ def _patterns(value: object) -> tuple[str, ...]:
     return found
 
 
+def _paths(value: object) -> tuple[str, ...]:
+    words = [value] if isinstance(value, str) else value
+    if not isinstance(words, list) or not all(isinstance(word, str) and word for word in cast(list[object], words)):
+        raise ValueError("write a list of paths")
+    return tuple(cast(list[str], words))
+
+
 READERS: dict[str, Callable[[object], object]] = {
     "store": _text,
     "blobs": _text,
     "store_size_bytes": _size,
     "rate_hz": _rate,
+    "overhead_budget": _share,
     "sample_backend": _text,
     "trace_backend": _text,
     "memory_backend": _text,
     "diff_floor": _share,
     "redact": _patterns,
-    "editor": _text,
+    "editor": _editor,
     "html_size_bytes": _size,
+    "carry": _paths,
 }
 """Setting -> how its value is read; ValueError says what to write."""
 
@@ -122,6 +144,9 @@ def variable(name: str) -> str:
     """A setting's environment variable: `PROFTOOL_STORE_SIZE`."""
     return "PROFTOOL_" + key(name).replace("-", "_").upper()
 
+
+TABLES = ("alerts", "slo", "budgets")
+"""Tables of [tool.proftool] that are no settings: a service's own (telemetry/rules.py) and those of benchmarks (bench/budgets.py)."""
 
 _NAMES = {key(name): name for name in READERS}
 
@@ -150,6 +175,8 @@ def load(cwd: Path | None = None, *, flags: Mapping[str, object] | None = None, 
 
     file = nearest(cwd, "pyproject.toml")
     for word, value in (_table(file) if file else {}).items():
+        if word in TABLES:
+            continue
         name = _NAMES.get(word.replace("_", "-"))
         if name is None:
             raise _unknown(word, f"`{file}` has it in [tool.proftool]")
@@ -168,9 +195,13 @@ def load(cwd: Path | None = None, *, flags: Mapping[str, object] | None = None, 
     return _with(found, values)
 
 
-def project_of(cwd: Path) -> Path | None:
-    """The nearest folder upward that holds a `pyproject.toml` or `.git`."""
-    return next((folder for folder in (cwd, *cwd.parents) if _exists(folder / "pyproject.toml") or _exists(folder / ".git")), None)
+def project_of(cwd: Path, *, root: Path = Path("/")) -> Path | None:
+    """The nearest folder upward that holds a `pyproject.toml` or `.git`; looked for below `root`, and named as seen from there."""
+    for folder in (cwd, *cwd.parents):
+        there = root / folder.relative_to("/") if root != Path("/") else folder
+        if _exists(there / "pyproject.toml") or _exists(there / ".git"):
+            return folder
+    return None
 
 
 def nearest(cwd: Path, name: str) -> Path | None:

@@ -85,8 +85,7 @@ def _cell(outcomes: list[tuple[str, str, str]]) -> str:
 _LIMITS = """
 ## What a target can notice
 
-- memray writes while the program runs, so a target sees one open descriptor more than in a plain run; and memray has to start before the
-  interpreter's start-up is over, so a module `sitecustomize` is present where the user has none.
+- memray writes while the program runs, so a target sees one open descriptor more than in a plain run.
 - An in-process backend (pyinstrument, cprofile, memray) loses the recording of a process that SIGKILL ends; the run says so.
 - py-spy looks for child processes every now and then: one that lives for a fraction of a second may be missed, and the run names it.
 """

@@ -10,6 +10,7 @@ from proftool.formats.identity import Identifier
 from proftool.model.builder import ProfileBuilder
 from proftool.model.meta import Meta, Pass
 from proftool.model.profile import Category, Identified
+from proftool.settings import project_of
 
 
 def identifier(recording: Recording) -> Identifier:
@@ -47,21 +48,18 @@ def function(
 def project_root(recording: Recording, cwd: Path) -> Path:
     """The nearest folder with a `pyproject.toml` or `.git` around the working folder, or around the script if that lies elsewhere."""
     target = recording.target
-    root = _marked(cwd, target.root if isinstance(target, Process) else Path("/")) or cwd
+    root = project_of(cwd, root=target.root if isinstance(target, Process) else Path("/")) or cwd
     if isinstance(target, Program) and target.script not in (None, "-"):
         script = (cwd / str(target.script)).resolve()
         if not script.is_relative_to(root) and not any(part in ("site-packages", "dist-packages", "bin") for part in script.parts):
-            return _marked(script.parent) or script.parent
+            return project_of(script.parent) or script.parent
     return root
 
 
-def _marked(folder: Path, root: Path = Path("/")) -> Path | None:
-    """The nearest marked folder around this one, looked for below `root` and named as seen from there."""
-    for place in (folder, *folder.parents):
-        there = root / place.relative_to("/") if root != Path("/") else place
-        if (there / "pyproject.toml").is_file() or (there / ".git").exists():
-            return place
-    return None
+def tasks_unseen(files: Iterable[str]) -> tuple[str, ...]:
+    """What to say where the program ran an event loop and the backend does not tell its tasks apart."""
+    has_loop = any(file.endswith("asyncio/base_events.py") or "/uvloop/" in file for file in files)
+    return ("asyncio tasks are not told apart, `--backend pyinstrument` does",) if has_loop else ()
 
 
 def _cwd(recording: Recording) -> Path:
@@ -72,7 +70,7 @@ def _cwd(recording: Recording) -> Path:
 
 def meta(
     recording: Recording,
-    who: Identifier,
+    who: Identifier | None,
     *,
     backend: str,
     version: str | None,
@@ -114,5 +112,5 @@ def meta(
         cwd=str(cwd),
         project_root=str(project_root(recording, cwd)),
         python=python,
-        sources=who.embed_sources(),
+        sources=() if who is None else who.embed_sources(),
     )

@@ -45,6 +45,7 @@ class Pyinstrument:
         rate=True,
         children=True,
         threads=True,
+        tasks=True,
         in_process=True,
     )
 
@@ -88,7 +89,7 @@ class Pyinstrument:
         rate_hz = options.rate_hz or DEFAULT_RATE_HZ
         return Inside(
             recorder=RECORDER,
-            options={"interval_s": 1.0 / rate_hz, "cpu": options.clock is Clock.CPU},
+            options={"interval_s": 1.0 / rate_hz, "cpu": options.clock is Clock.CPU, "budget": options.overhead_budget},
             library_paths=(_own_packages(),),
             reader=READER,
         )

@@ -34,6 +34,8 @@ READER = "proftool.backends.reading.pyspy"
 NAME = "py-spy"
 DEFAULT_RATE_HZ = 200.0
 PART = "part.speedscope.json"
+CONDENSED = "condensed.proftool"
+"""What the finished segments of a long recording came to."""
 
 
 class PySpy:
@@ -75,13 +77,19 @@ class PySpy:
 
     def command(self, target: Target, options: RecordOptions, folder: Path) -> Outside:
         """Attach to the process that waits, all threads, idle ones too."""
-        argv = [executable() or "py-spy", "record", "--pid", "{pid}", "--format", "speedscope", "--output", str(folder / PART)]
-        argv += ["--rate", str(round(options.rate_hz or DEFAULT_RATE_HZ)), "--idle", "--threads", "--full-filenames"]
+        argv = [executable() or "py-spy", "record", "--pid", "{pid}", "--format", "speedscope", "--output", f"{{folder}}/{PART}"]
+        argv += ["--rate", "{rate}", "--idle", "--threads", "--full-filenames"]
         if options.children:
             argv.append("--subprocesses")
         if options.native:
             argv.append("--native")
-        return Outside(argv=tuple(argv), ready="Sampling process", reader=READER)
+        return Outside(
+            argv=tuple(argv),
+            rate_hz=options.rate_hz or DEFAULT_RATE_HZ,
+            condense=f"{READER}:condense",
+            ready="Sampling process",
+            reader=READER,
+        )
 
     def read(self, recording: Recording) -> Profile:
         """A lane for every thread; times from the threads' clocks."""

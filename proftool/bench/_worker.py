@@ -2,18 +2,21 @@
 
     python _worker.py list FILE                    -> the benchmarks of a file, without running them
     python _worker.py run FILE NAME SPEC           -> the values of one benchmark; SPEC is JSON (see `measure`)
+    python _worker.py import MODULE SPEC           -> what the first import of a module costs
 
-The answer is one JSON object on file descriptor 3 (`PROFTOOL_BENCH_FD`), so that what a benchmark prints disturbs nothing.
+The answer is one JSON object on file descriptor `PROFTOOL_BENCH_FD`, so that what a benchmark prints disturbs nothing.
 
 A benchmark is a function named `bench_*` (or marked with `__proftool_bench__`); a coroutine function runs in one event loop. Its
-parameters come from `NAME.params`, a list of dicts or of single values; `NAME.setup` is called before the loops and what it returns is
-the argument. A value is the time of `loops` calls divided by `loops`, less that of an empty loop of the same shape.
+parameters come from `NAME.params`, a list of dicts or of single values; `NAME.setup` is called once before the loops and what it
+returns is the argument; `NAME.setup_each` is called before every call, outside of the clock. In a file named `test_*.py` a benchmark is a
+test that asks for the fixture `benchmark` (see _fixture.py). A value is the time of `loops` calls divided by `loops`, less that of an
+empty loop of the same shape.
 """
 
 from __future__ import annotations
 
-import asyncio
 import gc
+import importlib
 import importlib.util
 import inspect
 import json
@@ -26,9 +29,13 @@ from types import ModuleType
 from typing import Any, cast
 
 Clock = Callable[[], int]
+Call = Callable[[], Any]
 
 CLOCKS: dict[str, Clock] = {"cpu": time.thread_time_ns, "wall": time.perf_counter_ns}
 MAX_LOOPS = 1 << 30
+N_EMPTY = 5
+STEADY = 0.98
+"""Warm when the best of the last three blocks is not below this part of the best of the three before."""
 
 
 def load(path: str) -> ModuleType:
@@ -45,8 +52,14 @@ def load(path: str) -> ModuleType:
     return module
 
 
+def is_tests(path: str) -> bool:
+    """Is the file one that pytest would collect?"""
+    name = os.path.basename(path)
+    return name.startswith("test_") or name.endswith("_test.py")
+
+
 def benchmarks(module: ModuleType) -> dict[str, tuple[Callable[..., Any], dict[str, Any]]]:
-    """Name -> (function, argument maker or None), in order of definition; parameters become `name[value]`."""
+    """Name -> (function, arguments), in order of definition; parameters become `name[value]`."""
     found: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {}
     for name, function in list(vars(module).items()):
         if not callable(function) or not (name.startswith("bench_") or hasattr(function, "__proftool_bench__")):
@@ -67,7 +80,7 @@ def benchmarks(module: ModuleType) -> dict[str, tuple[Callable[..., Any], dict[s
     return found
 
 
-def timed(call: Callable[[], Any], loops: int, clocks: list[Clock]) -> list[int]:
+def timed(call: Call, loops: int, clocks: list[Clock]) -> list[int]:
     """Elapsed ns of so many calls by each clock."""
     repeat = range(loops)
     begin = [clock() for clock in clocks]
@@ -80,45 +93,65 @@ def empty() -> None:
     """What the overhead of the loop is measured with."""
 
 
-def measure(function: Callable[..., Any], arguments: dict[str, Any], spec: dict[str, Any]) -> dict[str, Any]:
+def plain(call: Callable[..., Any]) -> Callable[..., Any]:
+    """The call, a coroutine function's run to its end in one event loop."""
+    if not inspect.iscoroutinefunction(call):
+        return call
+    import asyncio
+
+    loop = asyncio.new_event_loop()
+    return lambda *arguments, **named: loop.run_until_complete(call(*arguments, **named))
+
+
+def measure(call: Call, spec: dict[str, Any], fresh: Callable[[], Call] | None = None) -> dict[str, Any]:
     """
     Values per call of one benchmark.
 
-    SPEC: `loops` (0: calibrate), `values` (how many), `least_ns` (a value's least time), `warmup_ns` (at most).
+    SPEC: `loops` (0: calibrate), `values` (how many), `least_ns` (a value's least time), `warmup_ns` (at most), `gc` (False: off while it
+    is timed), `count` (only run it).
+
+    Args:
+        fresh: makes the call anew before each value, outside of the clock; a value is then one call.
     """
-    if hasattr(function, "setup"):
-        prepared = getattr(function, "setup")(**arguments)  # noqa: B009 - a plain function has no such attribute
-        call = lambda: function(prepared)  # noqa: E731
-    elif arguments:
-        call = lambda: function(**arguments)  # noqa: E731
-    else:
-        call = function
-    if inspect.iscoroutinefunction(function):
-        runner, coroutine = asyncio.new_event_loop(), call
-        call = lambda: runner.run_until_complete(coroutine())  # noqa: E731
     clocks = list(CLOCKS.values())
-    loops = spec.get("loops") or calibrate(call, clocks, spec["least_ns"])
-    warmed = warm_up(call, loops, clocks, spec["warmup_ns"])
+    if fresh is not None:
+        loops = 1
+        warmed, steady = warm_up(lambda: timed(fresh(), 1, clocks), spec["warmup_ns"], 1)
+    else:
+        loops = spec.get("loops") or calibrate(call, clocks, spec["least_ns"])
+        warmed, steady = warm_up(lambda: timed(call, loops, clocks), spec["warmup_ns"], loops)
     gc.collect()
     if hasattr(gc, "freeze"):
         gc.freeze()
-    empty_loops = [timed(empty, loops, clocks) for _ in range(5)]
+    # Where instructions are counted the empty loop would be counted with the rest, and what it costs per call stays in.
+    empty_loops = [timed(empty, loops, clocks) for _ in range(N_EMPTY)] if not spec.get("count") else [[0] * len(clocks)]
     overhead = [min(row[at] for row in empty_loops) for at in range(len(clocks))]
-    before = resource.getrusage(resource.RUSAGE_SELF)
-    rows = [timed(call, loops, clocks) for _ in range(spec["values"])]
+    on = gc.isenabled()
+    if not spec.get("gc", True):
+        gc.disable()
+    before, stolen = resource.getrusage(resource.RUSAGE_SELF), steal()
+    try:
+        rows = [timed(call if fresh is None else fresh(), loops, clocks) for _ in range(spec["values"])]
+    finally:
+        if on:
+            gc.enable()
+        if hasattr(gc, "unfreeze"):
+            gc.unfreeze()
     after = resource.getrusage(resource.RUSAGE_SELF)
     values = {name: [max((row[at] - overhead[at]) / loops, 0.0) for row in rows] for at, name in enumerate(CLOCKS)}
     return {
         "loops": loops,
         "values": values,
-        "overhead_ns": {name: cost / loops for name, cost in zip(CLOCKS, overhead)},  # noqa: B905
+        "overhead_ns": [overhead[0] / loops, max(row[0] for row in empty_loops) / loops],
         "warmup_calls": warmed,
+        "steady": steady,
         "involuntary_switches": after.ru_nivcsw - before.ru_nivcsw,
-        "peak_bytes": after.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+        "steal_ns": steal() - stolen,
+        "peak_bytes": peak_bytes(),
     }
 
 
-def calibrate(call: Callable[[], Any], clocks: list[Clock], least_ns: int) -> int:
+def calibrate(call: Call, clocks: list[Clock], least_ns: int) -> int:
     """The power of two of loops that makes a value last long enough for the clock and the scheduler."""
     loops = 1
     while loops < MAX_LOOPS and timed(call, loops, clocks)[1] < least_ns:
@@ -126,16 +159,87 @@ def calibrate(call: Callable[[], Any], clocks: list[Clock], least_ns: int) -> in
     return loops
 
 
-def warm_up(call: Callable[[], Any], loops: int, clocks: list[Clock], at_most_ns: int) -> int:
-    """Run until the last values no longer fall (caches, specialising interpreter), or the time is up; number of calls."""
+def warm_up(block: Callable[[], list[int]], at_most_ns: int, loops: int) -> tuple[int, bool]:
+    """Run blocks until they no longer become faster (caches, specialising interpreter) or the time is up: calls, and whether they were
+    steady at the end."""
     spent, calls = 0, 0
     last: list[int] = []
     while spent < at_most_ns:
-        cpu, wall = timed(call, loops, clocks)
+        cpu, wall = block()
         spent, calls, last = spent + wall, calls + loops, [*last[-5:], cpu]
-        if len(last) == 6 and min(last[3:]) >= 0.98 * min(last[:3]):
-            break
-    return calls
+        if len(last) == 6 and min(last[3:]) >= STEADY * min(last[:3]):
+            return calls, True
+    return calls, False
+
+
+def peak_bytes() -> int:
+    """The most memory that this process had. `ru_maxrss` would begin with that of the process it was forked from (Linux)."""
+    try:
+        with open("/proc/self/status", encoding="ascii", errors="replace") as file:
+            for line in file:
+                if line.startswith("VmHWM:"):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def steal() -> int:
+    """Time that the hypervisor gave to others, all processors of this machine together, ns; 0 where the system does not say."""
+    try:
+        with open("/proc/stat", encoding="ascii") as file:
+            return int(file.readline().split()[8]) * 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+    except (OSError, IndexError, ValueError):
+        return 0
+
+
+def of_function(function: Callable[..., Any], arguments: dict[str, Any], spec: dict[str, Any]) -> dict[str, Any]:
+    """Measure a `bench_*` function."""
+    run = plain(function)
+    each: Callable[..., Any] | None = getattr(function, "setup_each", None)
+    if each is not None:
+        make = each
+
+        def fresh() -> Call:
+            prepared = make(**arguments)
+            return lambda: run(prepared)
+
+        return measure(empty, spec, fresh)
+    if hasattr(function, "setup"):
+        prepared = getattr(function, "setup")(**arguments)  # noqa: B009 - a plain function has no such attribute
+        return measure(lambda: run(prepared), spec)
+    return measure((lambda: run(**arguments)) if arguments else run, spec)
+
+
+def of_import(name: str) -> dict[str, Any]:
+    """What importing a module costs in a process that has imported little else; one value."""
+    clocks = list(CLOCKS.values())
+    before, stolen = resource.getrusage(resource.RUSAGE_SELF), steal()
+    spent = timed(lambda: importlib.import_module(name), 1, clocks)
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    return {
+        "loops": 1,
+        "values": {clock: [float(ns)] for clock, ns in zip(CLOCKS, spent)},  # noqa: B905
+        "involuntary_switches": after.ru_nivcsw - before.ru_nivcsw,
+        "steal_ns": steal() - stolen,
+        "peak_bytes": peak_bytes(),
+    }
+
+
+def of_tests(verb: str, path: str, rest: list[str]) -> dict[str, Any]:
+    """List or measure the benchmarks of a test file, by pytest and the fixture of _fixture.py."""
+    os.dup2(2, 1)  # what pytest has to say of a failing test stands on stdout
+    # By its path: its folder on sys.path would hide the standard library's `statistics`.
+    spec = importlib.util.spec_from_file_location(
+        "_proftool_fixture", os.path.join(os.path.dirname(os.path.abspath(__file__)), "_fixture.py")
+    )
+    assert spec
+    assert spec.loader
+    fixture: Any = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(fixture)
+    if verb == "list":
+        return {"benchmarks": fixture.listed(path)}
+    return fixture.measured(path, rest[0], json.loads(rest[1]), measure)
 
 
 def outside(root: str) -> dict[str, str]:
@@ -155,13 +259,18 @@ def outside(root: str) -> dict[str, str]:
 def main(argv: list[str]) -> dict[str, Any]:
     """Do what the arguments say; the answer goes to the descriptor."""
     verb, path = argv[:2]
-    module = load(path)
-    found = benchmarks(module)
-    if verb == "list":
-        return {"benchmarks": list(found)}
-    function, arguments = found[argv[2]]
-    spec = json.loads(argv[3])
-    answer = measure(function, arguments, spec)
+    if verb == "import":
+        sys.path.insert(0, os.getcwd())
+        answer = of_import(path)
+    elif is_tests(path):
+        answer = of_tests(verb, path, argv[2:])
+    else:
+        found = benchmarks(load(path))
+        if verb == "list":
+            return {"benchmarks": list(found)}
+        function, arguments = found[argv[2]]
+        answer = of_function(function, arguments, json.loads(argv[3]))
+    spec: dict[str, Any] = json.loads(argv[-1]) if verb != "list" else {}
     if spec.get("root"):
         answer["outside"] = outside(spec["root"])
     return answer
@@ -170,6 +279,6 @@ def main(argv: list[str]) -> dict[str, Any]:
 if __name__ == "__main__":
     descriptor = int(os.environ.pop("PROFTOOL_BENCH_FD"))
     sys.path[:] = [place for place in sys.path if place != os.path.dirname(os.path.abspath(__file__))]
-    answer = json.dumps(main(sys.argv[1:])).encode()
+    told = json.dumps(main(sys.argv[1:])).encode()
     with os.fdopen(descriptor, "wb") as out:
-        out.write(answer)
+        out.write(told)

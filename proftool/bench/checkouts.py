@@ -15,7 +15,8 @@ import shutil
 import subprocess
 import tempfile
 import tomllib
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -77,13 +78,25 @@ def commit_of(root: Path, revision: str) -> str:
         ) from None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """What a side runs with."""
+
+    python: Path
+    env: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
 @contextlib.contextmanager
-def sides(folder: Path, base: str, head: str | None, *, python: Path, carry: Sequence[str] = ()) -> Generator[tuple[Side, Side]]:
+def sides(
+    folder: Path, base: str, head: str | None, *, settings: tuple[Setting, Setting], carry: Sequence[str] = (), build: str | None = None
+) -> Generator[tuple[Side, Side]]:
     """
     Base and new side for as long as the context lasts; without head the working tree is the new side.
 
     Args:
+        settings: of the base and of the new side.
         carry: files or folders that git ignores and the program needs, copied from the checkout into each worktree.
+        build: a shell command that is run in each worktree before anything is measured.
     """
     root = top_level(folder)
     within = folder.resolve().relative_to(root)
@@ -97,10 +110,14 @@ def sides(folder: Path, base: str, head: str | None, *, python: Path, carry: Seq
             git(root, "worktree", "add", "--quiet", "--detach", str(tree), commit)
             made.append(tree)
             _carry_over(root, tree, carry)
-            _refuse_built(root, tree)
-            found.append(_side(name, tree / within, tree, python))
+            setting = settings[place]
+            if build:
+                _build(build, name, tree, setting)
+            if setting.python == settings[1 - place].python:
+                _refuse_built(root, tree)
+            found.append(_side(f"{name} {commit[:7]}" if not commit.startswith(name) else commit[:7], tree / within, tree, setting))
         if not head:
-            found.append(_side("working tree", folder.resolve(), root, python))
+            found.append(_side("working tree", folder.resolve(), root, settings[1]))
         yield found[0], found[1]
     finally:
         for tree in made:
@@ -114,11 +131,26 @@ def sides(folder: Path, base: str, head: str | None, *, python: Path, carry: Seq
         subprocess.run(["git", "-C", str(root), "worktree", "prune"], capture_output=True, stdin=subprocess.DEVNULL, check=False)
 
 
-def _side(name: str, folder: Path, tree: Path, python: Path) -> Side:
+def _build(command: str, name: str, tree: Path, setting: Setting) -> None:
+    env = os.environ | dict(setting.env) | {"PATH": f"{setting.python.parent}{os.pathsep}{os.environ.get('PATH', '')}"}
+    done = subprocess.run(
+        command, shell=True, cwd=tree, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False
+    )
+    if done.returncode:
+        said = (done.stderr.strip() or done.stdout.strip()).splitlines()
+        raise UsageError(
+            f"`{command}` failed on side {name} with status {done.returncode}",
+            cause="\n       ".join(said[-8:]) or "it said nothing",
+            fix="give `--build` a command that works in a fresh checkout of that revision",
+        )
+
+
+def _side(name: str, folder: Path, tree: Path, setting: Setting) -> Side:
     roots = [*import_roots(tree), folder]
     paths = [str(p) for p in dict.fromkeys(roots)]
     inherited = os.environ.get("PYTHONPATH")
-    return Side(name=name, root=folder, python=python, env={"PYTHONPATH": os.pathsep.join([*paths, *([inherited] if inherited else [])])})
+    pythonpath = os.pathsep.join([*paths, *([inherited] if inherited else [])])
+    return Side(name=name, root=folder, python=setting.python, env={"PYTHONPATH": pythonpath} | dict(setting.env), checkout=tree)
 
 
 def import_roots(tree: Path) -> list[Path]:
@@ -161,5 +193,6 @@ def _refuse_built(root: Path, tree: Path) -> None:
         raise UsageError(
             f"the checkout holds compiled extensions that a worktree lacks: {', '.join(missing[:3])}",
             cause="they are built, not committed, so a side at another revision would run without them or with the wrong ones",
-            fix="build each side in an environment of its own and compare these: `proftool ab --base-python A --new-python B -- command`",
+            fix="build them in each worktree, `--build 'python setup.py build_ext --inplace'`, or install each side in an environment of "
+            "its own: `--base-python A --new-python B`",
         )

@@ -1,9 +1,10 @@
 """Pairs of fresh processes in random order, round-robin over the benchmarks, until each is decided.
 
-A round is one pair of every undecided benchmark. At each look (10, 16, 24, … pairs) the benchmarks are judged with the part of
+A round is one pair of every undecided benchmark. After six pairs only what is obvious stops: the same sign in all, far beyond their
+spread. From then on, at each look (10, 16, 25, … pairs) the benchmarks are judged with the part of
 alpha that became free since the look before (a Bonferroni bound over looks: valid whatever their correlation); an obvious effect
-stops early, the rest goes on to `most_pairs` or until the time is up. Some rounds also hold a
-null pair, base against base: if those disagree with themselves, the measurement is bad and every verdict becomes inconclusive.
+stops early, the rest goes on to `most_pairs` or until the time is up. Some rounds also
+hold a null pair, base against base: if those disagree with themselves, the measurement is bad and every verdict becomes inconclusive.
 """
 
 from __future__ import annotations
@@ -17,13 +18,28 @@ from typing import Literal
 import numpy as np
 
 from proftool.bench.processes import Value
-from proftool.bench.statistics import Estimate, Floats, Verdict, alpha_spent, estimate, holm, judge, minimum_detectable, sign_flip_p
+from proftool.bench.statistics import (
+    OBVIOUS_PAIRS,
+    Estimate,
+    Floats,
+    Verdict,
+    alpha_spent,
+    estimate,
+    holm,
+    judge,
+    minimum_detectable,
+    obvious,
+    sign_flip_p,
+)
 
 Measure = Callable[[Literal["base", "new"], int], Value]
 """(side, hash seed) -> one value from a fresh process of that side."""
 
 ALPHA = 0.01
 """For the suite as a whole: the share of comparisons of identical code that may raise an alarm."""
+FLOOR = 0.01
+"""Relative changes below it are not claimed."""
+PEAK_FLOOR_BYTES = 1 << 18
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +50,7 @@ class Plan:
     most_pairs: int = 60
     most_seconds: float | None = None
     """Judge with what there is at the first look after this long; None goes on to the last pair."""
-    floor: float = 0.01
+    floor: float = FLOOR
     alpha: float = ALPHA
     null_every: int = 3
     """One null pair in so many rounds."""
@@ -42,9 +58,10 @@ class Plan:
     def looks(self) -> list[int]:
         """Numbers of pairs at which is judged."""
         looks = [self.first_look]
+        early = [OBVIOUS_PAIRS] if self.first_look > OBVIOUS_PAIRS else []
         while looks[-1] < self.most_pairs:
             looks.append(min(round(looks[-1] * 1.5) + 1, self.most_pairs))
-        return looks
+        return early + looks
 
 
 @dataclass(slots=True, kw_only=True)
@@ -57,9 +74,13 @@ class Series:
     base: list[Value] = field(default_factory=list[Value])
     new: list[Value] = field(default_factory=list[Value])
     decided: bool = False
+    quantity: Literal["time", "peak"] = "time"
+    """What is judged: time by the clock, or peak memory."""
 
     def pick(self, value: Value) -> float:
         """The number that this benchmark is judged by."""
+        if self.quantity == "peak":
+            return float(value.peak_bytes)
         return value.cpu_ns if self.clock == "cpu" else value.wall_ns
 
     def values(self, side: Literal["base", "new"]) -> Floats:
@@ -86,7 +107,16 @@ class Compared:
     verdict: Verdict
     mde: float
     """Relative change that would have been found with 80 % power."""
-    peak_bytes: tuple[int, int]
+    peak_bytes: tuple[float, float]
+    """Median over processes of either side."""
+    peak: Estimate
+    """Ratio of the peaks, new / base."""
+    peak_verdict: str = "inconclusive"
+    """`more`, `less`, `same` or `inconclusive`, by the same rules as time."""
+    involuntary_switches: float = 0.0
+    """Median over the processes of both sides."""
+    steal_share: float = 0.0
+    """Part of the measured time that the hypervisor gave to others, at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,10 +149,14 @@ def compare(
             if progress:
                 progress(done, plan.most_pairs)
             late = plan.most_seconds is not None and done >= plan.first_look and time.monotonic() - begin > plan.most_seconds
-        share = 1.0 if late else look / plan.most_pairs
-        free, spent = alpha_spent(share, plan.alpha) - spent, alpha_spent(share, plan.alpha)
+        early = look < plan.first_look
+        if not early:
+            share = 1.0 if late else look / plan.most_pairs
+            free, spent = alpha_spent(share, plan.alpha) - spent, alpha_spent(share, plan.alpha)
         for one, answer in zip(series, _judged(series, plan, free), strict=True):
             if not one.decided:
+                if early:
+                    answer = replace(answer, verdict=obvious(one.log_ratio()))
                 answers[one.name] = answer
                 one.decided = answer.verdict is not Verdict.INCONCLUSIVE
         if late or all(one.decided for one in series):
@@ -149,6 +183,8 @@ def _null_pair(one: Series, order: random.Random) -> float:
 
 def _judged(series: Sequence[Series], plan: Plan, alpha: float) -> list[Compared]:
     found = [estimate(one.log_ratio()) for one in series]
+    peaks = [[np.array([float(max(v.peak_bytes, 1)) for v in side]) for side in (one.base, one.new)] for one in series]
+    noise = [[v for side in (one.base, one.new) for v in side] for one in series]
     adjusted = holm(np.array([f.p for f in found]))
     return [
         Compared(
@@ -160,10 +196,24 @@ def _judged(series: Sequence[Series], plan: Plan, alpha: float) -> list[Compared
             p=float(p),
             verdict=judge(f, float(p), alpha, plan.floor),
             mde=minimum_detectable(one.log_ratio(), plan.alpha),
-            peak_bytes=(max(v.peak_bytes for v in one.base), max(v.peak_bytes for v in one.new)),
+            peak_bytes=(float(np.median(peak[0])), float(np.median(peak[1]))),
+            peak=estimate(np.log(peak[1] / peak[0])),
+            peak_verdict=_peak_verdict(peak[0], peak[1]),
+            involuntary_switches=float(np.median([v.involuntary_switches for v in values])),
+            steal_share=min(sum(v.steal_ns for v in values) / max(sum(v.wall_ns * v.loops for v in values), 1.0), 1.0),
         )
-        for one, f, p in zip(series, found, adjusted, strict=True)
+        for one, f, p, peak, values in zip(series, found, adjusted, peaks, noise, strict=True)
     ]
+
+
+def _peak_verdict(base: Floats, new: Floats) -> str:
+    values = np.log(new / base)
+    found = estimate(values)
+    # An interpreter's own bookkeeping differs by a few pages between two runs of one program.
+    word = judge(found, found.p, ALPHA, max(FLOOR, PEAK_FLOOR_BYTES / float(np.median(base))))
+    if word is Verdict.INCONCLUSIVE:
+        word = obvious(values)
+    return {Verdict.SLOWER: "more", Verdict.FASTER: "less"}.get(word, str(word))
 
 
 def _control(null: Sequence[float]) -> NullControl:

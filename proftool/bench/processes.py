@@ -6,11 +6,12 @@ Whatever a benchmark prints goes to the null device; what a failing one says is 
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,8 @@ import msgspec
 from proftool.errors import BackendFailed, UsageError
 
 WORKER = Path(__file__).with_name("_worker.py")
+SEEN = Path(__file__).with_name("_seen")
+STARTER = Path(__file__).with_name("_starter.py")
 ERROR_TAIL_BYTES = 8192
 
 
@@ -33,6 +36,13 @@ class Side:
     python: Path
     env: Mapping[str, str] = field(default_factory=dict[str, str])
     """Added to the environment; `PYTHONPATH` puts the side's own code before an editable install of another checkout."""
+    checkout: Path | None = None
+    """The root of its checkout, where `root` lies below that."""
+
+    @property
+    def tree(self) -> Path:
+        """Where its code lies."""
+        return self.checkout or self.root
 
     def environment(self, seed: int) -> dict[str, str]:
         """The whole environment of a process of this side."""
@@ -52,6 +62,20 @@ class Value:
     samples: tuple[float, ...] = ()
     """Every value of the process by CPU time, for the distribution; never counted as independent."""
     outside: Mapping[str, str] = field(default_factory=dict[str, str])
+    wall_samples: tuple[float, ...] = ()
+    steal_ns: int = 0
+    """Of all processors, while it was measured."""
+    overhead_ns: tuple[float, float] = (0.0, 0.0)
+    """Least and largest cost of an empty loop per call; the least is subtracted."""
+    warmup_calls: int = 0
+    steady: bool = True
+    """False: it still became faster when the time for warming up was over."""
+
+
+def does_work(values: Sequence[Value]) -> bool:
+    """Does it compute rather than wait? By the process that was disturbed least: on a busy machine computing takes more wall time too."""
+    pairs = [pair for v in values for pair in [(v.cpu_ns, v.wall_ns), *zip(v.samples, v.wall_samples, strict=True)]]
+    return max(cpu / max(wall, 1e-3) for cpu, wall in pairs) > 0.5
 
 
 class _Answer(msgspec.Struct):
@@ -60,6 +84,21 @@ class _Answer(msgspec.Struct):
     peak_bytes: int
     involuntary_switches: int
     outside: dict[str, str] = {}
+    steal_ns: int = 0
+    overhead_ns: tuple[float, float] = (0.0, 0.0)
+    warmup_calls: int = 0
+    steady: bool = True
+
+
+class _Started(msgspec.Struct):
+    wall_ns: float = 0.0
+    cpu_ns: float = 0.0
+    peak_bytes: int = 0
+    involuntary_switches: int = 0
+    steal_ns: int = 0
+    signal: int = 0
+    status: int = 0
+    error: str = ""
 
 
 class _Listing(msgspec.Struct):
@@ -100,9 +139,18 @@ def measure(
     warmup_ns: int = 200_000_000,
 ) -> Value:
     """One value of one benchmark from a fresh process: the median of its values."""
-    spec = {"loops": loops, "values": values, "least_ns": least_ns, "warmup_ns": warmup_ns, "root": str(side.root)}
+    spec = {"loops": loops, "values": values, "least_ns": least_ns, "warmup_ns": warmup_ns, "root": str(side.tree)}
     raw = _worker(side, ["run", str(side.root / file), name, msgspec.json.encode(spec).decode()], seed=seed)
-    answer = msgspec.json.decode(raw, type=_Answer)
+    return _value(msgspec.json.decode(raw, type=_Answer))
+
+
+def measure_import(side: Side, module: str, *, seed: int) -> Value:
+    """What the first import of a module costs in a fresh process."""
+    raw = _worker(side, ["import", module, msgspec.json.encode({"root": str(side.tree)}).decode()], seed=seed)
+    return _value(msgspec.json.decode(raw, type=_Answer))
+
+
+def _value(answer: _Answer) -> Value:
     middle = len(answer.values["cpu"]) // 2
     return Value(
         cpu_ns=sorted(answer.values["cpu"])[middle],
@@ -112,33 +160,74 @@ def measure(
         involuntary_switches=answer.involuntary_switches,
         samples=tuple(answer.values["cpu"]),
         outside=answer.outside,
+        wall_samples=tuple(answer.values["wall"]),
+        steal_ns=answer.steal_ns,
+        overhead_ns=answer.overhead_ns,
+        warmup_calls=answer.warmup_calls,
+        steady=answer.steady,
     )
 
 
-def measure_command(side: Side, command: Sequence[str], *, seed: int, timeout_s: float | None = None) -> Value:
-    """One run of a command line: wall time, and CPU time of it and the children that it waited for."""
-    with tempfile.TemporaryFile() as said:
-        begin = time.perf_counter_ns()
+def measure_command(side: Side, command: Sequence[str], *, seed: int, env: Mapping[str, str] | None = None) -> Value:
+    """One run of a command line: wall time, and CPU time and peak memory of it and the children that it waited for."""
+    read, write = os.pipe()
+    with tempfile.TemporaryFile() as said, os.fdopen(read, "rb") as answer:
         process = subprocess.Popen(
-            list(command), cwd=side.root, env=side.environment(seed), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said
+            [sys.executable, "-I", "-S", str(STARTER), str(write), *command],
+            cwd=side.root,
+            env=side.environment(seed) | dict(env or {}),
+            pass_fds=(write,),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=said,
+            start_new_session=True,
         )
+        os.close(write)
         try:
-            _, status, usage = os.wait4(process.pid, 0)
+            raw = answer.read()
+            process.wait()
         except BaseException:
-            process.kill()
+            # The starter waits for the command, so the group is what has to end.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             raise
-        wall_ns = time.perf_counter_ns() - begin
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            raise _failed(f"`{' '.join(command)}` on side {side.name} ended with status {process.returncode}", said)
+        told = msgspec.json.decode(raw, type=_Started) if raw else _Started(error="its starter died")
+        if told.error:
+            raise UsageError(
+                f"`{command[0]}` cannot be started on side {side.name}", cause=told.error, fix="name a command that runs in the checkout"
+            )
+        if told.status or told.signal:
+            how = f"was ended by signal {told.signal}" if told.signal else f"ended with status {told.status}"
+            raise _failed(f"`{' '.join(command)}` on side {side.name} {how}", said)
     return Value(
-        cpu_ns=(usage.ru_utime + usage.ru_stime) * 1e9,
-        wall_ns=float(wall_ns),
+        cpu_ns=told.cpu_ns,
+        wall_ns=told.wall_ns,
         loops=1,
-        peak_bytes=usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
-        involuntary_switches=usage.ru_nivcsw,
+        peak_bytes=told.peak_bytes,
+        involuntary_switches=told.involuntary_switches,
+        steal_ns=told.steal_ns,
     )
+
+
+def seen_outside(side: Side, command: Sequence[str], *, seed: int) -> tuple[Value, dict[str, str]]:
+    """One run of a command that also says which modules of the side's names came from elsewhere: name -> file."""
+    with tempfile.TemporaryDirectory(prefix="proftool-seen-") as folder:
+        file = Path(folder) / "modules"
+        inherited = side.environment(seed).get("PYTHONPATH")
+        paths = os.pathsep.join([str(SEEN), *([inherited] if inherited else [])])
+        value = measure_command(side, command, seed=seed, env={"PYTHONPATH": paths, "PROFTOOL_BENCH_SEEN": str(file)})
+        rows = file.read_text("utf-8", "surrogateescape").splitlines() if file.exists() else []
+    roots = [Path(place) for place in side.env.get("PYTHONPATH", str(side.root)).split(os.pathsep)]
+    own = [place for place in roots if place.is_relative_to(side.tree)] or [side.root]
+    wrong: dict[str, str] = {}
+    for name, _, place in (row.partition("\t") for row in rows):
+        if Path(place).resolve().is_relative_to(side.tree.resolve()):
+            continue
+        top = name.partition(".")[0]
+        if any((root / top / "__init__.py").exists() or (root / f"{top}.py").exists() for root in own):
+            wrong[name] = place
+    return value, wrong
 
 
 def _worker(side: Side, arguments: Sequence[str], *, seed: int) -> bytes:

@@ -19,17 +19,27 @@ def ab(
     benchmarks: Annotated[
         bool, typer.Option("--bench", help="Compare benchmarks; after `--` stand the files or folders with them.")
     ] = False,
+    instructions: Annotated[
+        bool, typer.Option("--instructions", help="Count CPU instructions instead of time: for changes below 1 %.")
+    ] = False,
     most_pairs: Annotated[int, typer.Option("--pairs", min=10, max=1000, help="Pairs of processes at most.")] = 60,
     budget: Annotated[str | None, typer.Option("--budget", metavar="TIME", help="Time for all, such as 2m; default 45 s each.")] = None,
     carry: Annotated[list[str] | None, typer.Option("--carry", metavar="PATH", help="What git ignores and the program needs.")] = None,
-    python: Annotated[Path | None, typer.Option("--python", help="The interpreter that runs them.")] = None,
+    build: Annotated[str | None, typer.Option("--build", metavar="COMMAND", help="Run in each worktree first, by the shell.")] = None,
+    python: Annotated[Path | None, typer.Option("--python", help="The interpreter that runs both sides.")] = None,
+    base_python: Annotated[Path | None, typer.Option("--base-python", help="The interpreter of the base side alone.")] = None,
+    new_python: Annotated[Path | None, typer.Option("--new-python", help="The interpreter of the new side alone.")] = None,
+    base_env: Annotated[list[str] | None, typer.Option("--base-env", metavar="NAME=VALUE", help="Set on the base side alone.")] = None,
+    new_env: Annotated[list[str] | None, typer.Option("--new-env", metavar="NAME=VALUE", help="Set on the new side alone.")] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> int:
     """Is it slower than BASE, and which function is the cause? Exits 0 (no), 1 (yes) or 10 (undecided)."""
+    from proftool import settings
     from proftool.bench.report import comparison_document, comparison_lines
     from proftool.cli import output as streams
     from proftool.errors import UsageError
+    from proftool.store.place import find_place
     from proftool.units import NS_PER_S, duration_ns
     from proftool.workflows import bench as work
 
@@ -45,20 +55,48 @@ def ab(
         budget_s = duration_ns(budget) / NS_PER_S if budget else None
     except ValueError as problem:
         raise UsageError("the budget is no time", cause=str(problem), fix="`--budget 2m`") from problem
-    answer = work.ab(
-        base,
-        head,
+    set_ = settings.load()
+    place = find_place(set_)
+    asked = work.Asked(
+        base=base,
+        head=head,
         command=None if benchmarks else after,
         paths=[Path(word) for word in after or ()] if benchmarks else (),
-        python=work.interpreter(python),
-        carry=carry or (),
+        settings=(
+            work.Setting(python=work.interpreter(base_python or python), env=_environment(base_env)),
+            work.Setting(python=work.interpreter(new_python or python), env=_environment(new_env)),
+        ),
+        carry=carry or set_.carry,
+        build=build,
         most_pairs=most_pairs,
         budget_s=budget_s,
-        say=streams.progress,
+        pages=place.folder / "reports",
     )
+    if instructions:
+        from proftool.workflows import instructions as counting
+
+        counted = counting.ab(asked, say=streams.progress)
+        if json:
+            streams.document(counting.document(counted))
+        else:
+            streams.data("\n".join(counting.lines(counted)))
+        return counted.exit_status
+    place.make()
+    answer = work.ab(asked, say=streams.progress)
     if json:
-        streams.document(comparison_document(answer.answers, answer.control, dict(answer.causes)))
+        streams.document(comparison_document(answer))
     else:
-        streams.data(f"  {answer.base} ↔ {answer.new}   A/A control: {answer.control.verdict}")
-        streams.data("\n".join(comparison_lines(answer.answers, dict(answer.causes))))
+        streams.data("\n".join(comparison_lines(answer)))
     return answer.exit_status
+
+
+def _environment(words: list[str] | None) -> dict[str, str]:
+    from proftool.errors import UsageError
+
+    found: dict[str, str] = {}
+    for word in words or ():
+        name, sign, value = word.partition("=")
+        if not sign or not name:
+            raise UsageError(f"`{word}` sets nothing", cause="it has no `=`", fix="write NAME=VALUE")
+        found[name] = value
+    return found

@@ -1,20 +1,18 @@
 """The command line: every verb, and the one place where errors are caught and become text and an exit status.
 
 A verb's file imports the standard library and typer at its top and everything else inside its function: `proftool --help` must
-import neither numpy nor a profiler. One row of `VERBS` registers a verb.
+import neither numpy nor a profiler. One row of `VERBS` registers a verb. The parser is loaded only where it is needed, and then with
+the one verb that was asked for.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from importlib import import_module
-from typing import Annotated
+import threading
 
-import typer
-
-from proftool.cli import output
-from proftool.cli.split import split
+from proftool.cli import direct, output
+from proftool.cli.split import RUN, split
 from proftool.errors import ProftoolError, UsageError
 
 VERBS: tuple[tuple[str, str], ...] = (
@@ -29,12 +27,14 @@ VERBS: tuple[tuple[str, str], ...] = (
     ("gate", "proftool.cli.gate:gate"),
     ("bench", "proftool.cli.bench:bench"),
     ("ab", "proftool.cli.ab:ab"),
+    ("bisect", "proftool.cli.bisect:bisect"),
     ("scale", "proftool.cli.scale:scale"),
     ("export", "proftool.cli.export:export"),
     ("import", "proftool.cli.imports:import_"),
     ("label", "proftool.cli.label:label"),
     ("rm", "proftool.cli.rm:rm"),
     ("prune", "proftool.cli.prune:prune"),
+    ("serve", "proftool.cli.serve:serve"),
     ("doctor", "proftool.cli.doctor:doctor"),
     ("mcp", "proftool.cli.mcp:mcp"),
 )
@@ -45,40 +45,20 @@ _READER_GONE = 141
 _FAULT = 70
 """EX_SOFTWARE of sysexits.h."""
 
-app = typer.Typer(
-    name="proftool",
-    help="Where does the time go, and the memory? Record, read, open and compare profiles of Python programs.",
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    add_completion=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-
-@app.callback(invoke_without_command=True)
-def _main(
-    context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
-) -> None:
-    if version:
-        from proftool import __version__
-
-        output.data(f"proftool {__version__}")
-        raise typer.Exit
-    if context.invoked_subcommand is None:
-        output.data(context.get_help())
-        raise typer.Exit
-
-
-for _verb, _place in VERBS:
-    _module, _, _function = _place.partition(":")
-    app.command(_verb)(getattr(import_module(_module), _function))
-
 
 def entry() -> None:
     """Run the command line of this process and end it."""
-    sys.exit(main(sys.argv[1:]))
+    status = main(sys.argv[1:])
+    if threading.active_count() > 1:
+        sys.exit(status)
+    # Nothing is left to wait for, and taking numpy and the rest apart piece by piece takes 20 ms.
+    try:
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:  # closed by whoever started us  # pyright: ignore[reportUnnecessaryComparison]
+                stream.flush()
+    except OSError:
+        status = _READER_GONE
+    os._exit(status)
 
 
 def main(argv: list[str]) -> int:
@@ -124,24 +104,26 @@ def told(error: ProftoolError) -> str:
 
 
 def _run(argv: list[str]) -> int:
-    command = typer.main.get_command(app)
     verbs = [verb for verb, _ in VERBS]
-    words = split(argv, verbs, _valued(command))
-    if words.own and not words.own[0].startswith("-") and words.own[0] not in verbs:
-        raise _no_verb(words.own[0], verbs)
+    words = split(argv, verbs, direct.VALUES)
+    verb = next(iter(words.own), "")
+    if verb and not verb.startswith("-") and verb not in verbs:
+        raise _no_verb(verb, verbs)
+    if verb == RUN and (asked := direct.read(words.own[1:])) is not None:
+        from proftool.cli.recording import run_program
+
+        return run_program(asked)
+    from proftool.cli.parser import command
+
     try:
-        status = command.main(args=list(words.own), prog_name="proftool", standalone_mode=False, obj=words.after)
+        status = command([row for row in VERBS if row[0] == verb] or VERBS).main(
+            args=list(words.own), prog_name="proftool", standalone_mode=False, obj=words.after
+        )
     except Exception as error:
         if (usage := _usage(error, words.own)) is None:
             raise
         raise usage from error
     return status if isinstance(status, int) else 0
-
-
-def _valued(command: object) -> frozenset[str]:
-    """Options of `run` that take a value, asked of the parser itself."""
-    run = getattr(command, "commands")["run"]  # noqa: B009  # typer's own class, whose types it does not publish
-    return frozenset(name for option in run.params if not getattr(option, "is_flag", False) for name in option.opts if name.startswith("-"))
 
 
 def _usage(error: Exception, own: tuple[str, ...]) -> UsageError | None:

@@ -37,7 +37,7 @@ def attach(
         return _tell_check(target, json=json)
 
     from proftool import settings as settings_file
-    from proftool.cli.run import tell_recorded
+    from proftool.cli.recording import tell_recorded
     from proftool.errors import UsageError
     from proftool.store import open_store
     from proftool.units import duration_ns

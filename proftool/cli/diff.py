@@ -10,6 +10,7 @@ import typer
 from proftool.cli.options import RUN_HELP, Json, Metric, Open, Output, Quiet
 
 if TYPE_CHECKING:
+    from proftool.settings import Settings
     from proftool.workflows.compare import Compared
 
 
@@ -38,12 +39,13 @@ def diff(
     from proftool.workflows.history import write_file
 
     streams.set_quiet(quiet)
-    compared = compare(base, new, open_store(settings.load()), Path.cwd(), metric=metric, force=force)
+    found = settings.load()
+    compared = compare(base, new, open_store(found), Path.cwd(), metric=metric, force=force)
     answer = compared.diff
     if fail_on is not None:
         parse_rule(fail_on, answer.metric.name, answer.metric.unit)
     if output is not None:
-        write_file(output, _content(compared, output))
+        write_file(output, _content(compared, output, found))
         streams.talk(f"wrote `{output}`")
     if json:
         streams.document(document(compared))
@@ -53,7 +55,7 @@ def diff(
         color = streams.has_color(sys.stdout)
         streams.data(render_text(answer, ReportOptions(width=streams.width(), color=color)), end="")
     if open_:
-        _show(compared, output)
+        _show(compared, output, found)
     if fail_on is None:
         return 0
     gated = gate(answer, fail_on)
@@ -80,7 +82,7 @@ def _name(compared: Compared, function: int) -> str:
     return profile.text(int(profile.functions.qualname[function]))
 
 
-def _content(compared: Compared, path: object) -> bytes:
+def _content(compared: Compared, path: object, settings: Settings) -> bytes:
     import json
     from pathlib import Path
 
@@ -88,7 +90,7 @@ def _content(compared: Compared, path: object) -> bytes:
 
     match Path(str(path)).suffix:
         case ".html" | ".htm":
-            return _page(compared)
+            return _page(compared, settings)
         case ".json":
             return json.dumps(document(compared), ensure_ascii=False, indent=1).encode("utf-8", "backslashreplace")
         case ".md":
@@ -101,14 +103,14 @@ def _content(compared: Compared, path: object) -> bytes:
             )
 
 
-def _page(compared: Compared) -> bytes:
-    from proftool.contracts import ReportOptions
+def _page(compared: Compared, settings: Settings) -> bytes:
     from proftool.reports.flamegraph import report
+    from proftool.workflows.report import page_options
 
-    return report.render_diff(compared.diff, ReportOptions())
+    return report.render_diff(compared.diff, page_options(settings))
 
 
-def _show(compared: Compared, output: object) -> None:
+def _show(compared: Compared, output: object, settings: Settings) -> None:
     import tempfile
     import webbrowser
     from pathlib import Path
@@ -119,7 +121,7 @@ def _show(compared: Compared, output: object) -> None:
         path = Path(str(output)).resolve()
     else:
         with tempfile.NamedTemporaryFile(prefix="proftool-diff-", suffix=".html", delete=False) as file:
-            file.write(_page(compared))
+            file.write(_page(compared, settings))
             path = Path(file.name)
     try:
         shown = webbrowser.open(path.as_uri())

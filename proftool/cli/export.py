@@ -35,7 +35,7 @@ def export(
             fix="add `-f collapsed`, `speedscope`, `pstats`, `pyinstrument`, `native` or `html`",
         )
     found = settings.load()
-    done = export_run(run, name, open_store(found), Path.cwd(), max_html_bytes=found.html_size_bytes)
+    done = export_run(run, name, open_store(found), Path.cwd(), max_html_bytes=found.html_size_bytes, editor=found.editor)
     if piped or output is None:
         if sys.stdout.isatty() and b"\0" in done.content[:4096]:
             raise UsageError(

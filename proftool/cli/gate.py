@@ -10,8 +10,9 @@ from proftool.cli.options import RUN_HELP, Json, Metric, Output, Quiet
 
 
 def gate(
-    base: Annotated[str, typer.Argument(metavar="BASE", help=RUN_HELP)],
-    new: Annotated[str, typer.Argument(metavar="NEW", help="The same, for what may be slower.")],
+    base: Annotated[str | None, typer.Argument(metavar="BASE", help=RUN_HELP)] = None,
+    new: Annotated[str | None, typer.Argument(metavar="NEW", help="The same, for what may be slower.")] = None,
+    budgets: Annotated[bool, typer.Option("--budgets", help="Hold the project to [tool.proftool.budgets] instead.")] = False,
     rule: Annotated[str, typer.Option("--fail-on", metavar="RULE", help="What fails: 'self>5% q<0.05'.")] = "self>2% q<0.05",
     metric: Metric = None,
     force: Annotated[bool, typer.Option("--force", help="Compare what is not comparable.")] = False,
@@ -32,6 +33,14 @@ def gate(
     from proftool.workflows.history import write_file
 
     streams.set_quiet(quiet)
+    if budgets:
+        from proftool.cli.budgets import hold_budgets
+
+        return hold_budgets([name for name in (base, new) if name], json=json)
+    if base is None or new is None:
+        from proftool.errors import UsageError
+
+        raise UsageError("nothing to compare", cause="BASE and NEW name the two runs", fix="`proftool gate @main @latest`, or `--budgets`")
     compared = compare(base, new, open_store(settings.load()), Path.cwd(), metric=metric, force=force)
     gated = hold(compared.diff, rule)
     text = render_markdown(compared.diff, outcome=str(gated.outcome), rule=gated.rule)

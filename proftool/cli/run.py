@@ -1,18 +1,14 @@
-"""`proftool run`: record a program from its start to its end."""
+"""`proftool run`: record a program from its start to its end. Plain command lines come by way of `direct.py`."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from proftool.cli import options, output
-
-if TYPE_CHECKING:
-    from proftool.settings import Settings
-    from proftool.store.runs import SqlRunStore
-    from proftool.workflows.record import Recorded
+from proftool.cli import options
+from proftool.cli.recording import Asked, run_program
 
 
 def run(
@@ -42,61 +38,22 @@ def run(
     quiet: options.Quiet = False,
 ) -> int:
     """Run a program and record where its time or memory goes; exits with the program's own status."""
-    from proftool import settings as settings_file
-    from proftool.launch import targets
-    from proftool.store import open_store
-    from proftool.workflows import record
-
-    output.set_quiet(quiet)
-    settings = settings_file.load()
-    request = record.Request(
-        program=targets.resolve(words or (), module=module, code=code, python=python),
-        wishes=record.Wishes(
-            modes=tuple(mode or ()), backends=tuple(backend or ()), clock=clock, rate_hz=rate, native=native, children=children
-        ),
+    asked = Asked(
+        words=tuple(words or ()),
+        module=module,
+        code=code,
+        mode=tuple(mode or ()),
+        backend=tuple(backend or ()),
+        clock=clock,
+        rate=rate,
+        native=native,
+        children=children,
+        python=python,
         runs=runs,
         label=label,
-        stdout=2 if json else None,
+        open_=open_,
+        out=out,
+        json=json,
+        quiet=quiet,
     )
-    if out is not None:
-        from proftool.workflows.report import check_output
-
-        check_output(out)
-    store = open_store(settings)
-    recorded = record.record(request, store, settings, say=output.talk)
-    tell_recorded(recorded, store, settings, out=out, open_=open_, json=json)
-    return recorded.exit_status
-
-
-def tell_recorded(recorded: Recorded, store: SqlRunStore, settings: Settings, *, out: Path | None, open_: bool, json: bool) -> None:
-    """Say what was recorded: summaries and losses on stderr, the document on stdout, the report in its file and the browser."""
-    import sys
-    from dataclasses import replace
-
-    from proftool import insights
-    from proftool.contracts import ReportOptions
-    from proftool.reports import summary
-    from proftool.workflows import history, report
-
-    shown = ReportOptions(width=output.width(), color=output.has_color(sys.stderr))
-    for kept in recorded.kept:
-        if not output.is_quiet():
-            before = None if kept.run is None else history.comparable_before(kept.run, store)
-            found = insights.find(kept.profile)
-            output.talk(summary.text(kept.profile, replace(shown, insights=found), kept.run, before))
-    for notice in store.take_notices():
-        output.talk(notice)
-    for loss in recorded.losses:
-        output.complain(f"error: {loss.what}\ncause: {loss.cause}\nfix:   {loss.fix}")
-    if not recorded.kept:
-        return
-    last = recorded.kept[-1]
-    if json:
-        output.document(report.show_document(last.profile, last.run))
-    if out is not None:
-        report.write(last.profile, out, settings, run=last.run)
-        output.talk(f"written to {out}")
-    if open_:
-        from proftool.workflows import open as opening
-
-        output.talk(opening.open_page(last.profile, last.run, settings, store))
+    return run_program(asked)

@@ -1,23 +1,27 @@
 """memray recordings: every allocation with its stack, read through memray's own reader; not written.
 
 Values are exactly those that memray's reader reports for the same file: total and number of allocations, what lived at the high-water
-mark, what was left at the end, and temporary allocations (freed before the thread made another). Reading takes one pass of the file
-for each of these.
+mark, what was left at the end, and temporary allocations (freed before the thread made another). All but the totals are memray's own
+aggregates; the totals of a large file are summed up by a second process meanwhile (memray_sums.py). A file that memray aggregated
+while it recorded holds the peak and what leaked, and nothing else.
 
 Source: memray's `FileReader` and the format's magic (`memray`, then a version byte).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from proftool.errors import CorruptProfile
+from proftool.formats import memray_sums
 from proftool.formats.identity import Identifier
+from proftool.formats.limits import corrupt, entered
+from proftool.formats.memray_sums import DEEPEST, Site
 from proftool.model.builder import ProfileBuilder
 from proftool.model.meta import Meta, Pass
 from proftool.model.profile import (
@@ -27,13 +31,14 @@ from proftool.model.profile import (
     PEAK_BYTES,
     TEMPORARY_ALLOCATIONS,
     UNKNOWN,
+    Kind,
     Metric,
     Profile,
 )
 from proftool.units import NS_PER_MS
 
 if TYPE_CHECKING:
-    from memray import FileReader
+    from memray import AllocationRecord, FileReader
 
 MAGIC = b"memray\0"
 LZ4 = b"\x04\x22\x4d\x18"
@@ -41,30 +46,10 @@ MODE = "memory"
 METRICS: tuple[Metric, ...] = tuple(
     replace(metric, mode=MODE) for metric in (PEAK_BYTES, ALLOCATED_BYTES, ALLOCATIONS, LEAKED_BYTES, TEMPORARY_ALLOCATIONS)
 )
-_PEAK, _ALLOCATED, _COUNT, _LEAKED, _TEMPORARY = range(5)
-_DEEPEST = 1 << 20
+AGGREGATED: tuple[Metric, ...] = tuple(metric for metric in METRICS if metric.name in (PEAK_BYTES.name, LEAKED_BYTES.name))
+"""What a file aggregated by memray holds."""
 _COUNTER_POINTS = 4096
 """Resident and heap bytes are kept at this many moments at most, the largest of each stretch."""
-
-Site = tuple[str, str, int]
-"""(bare name, file, executing line), as memray gives a frame."""
-
-
-class Record(Protocol):
-    """What is used of memray's AllocationRecord."""
-
-    @property
-    def tid(self) -> int: ...
-    @property
-    def size(self) -> int: ...
-    @property
-    def n_allocations(self) -> int: ...
-    @property
-    def stack_id(self) -> int: ...
-    @property
-    def thread_name(self) -> str: ...
-
-    def stack_trace(self, max_stacks: int | None = None) -> list[Site]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,111 +79,113 @@ class Memray:
 
     def read(self, path: Path) -> Profile:
         """The file as a profile of one process."""
-        builder = ProfileBuilder(METRICS)
-        who = Identifier(None)
-        started_ns, duration_ns, command, python = add(builder, who, Part(path))
-        one = Pass(
-            mode=MODE,
-            backend="memray",
-            started_ns=started_ns,
-            duration_ns=duration_ns,
-        )
-        return builder.build(Meta(passes=(one,), command=command, python=python, source=self.name))
+        with _opened(path) as reader:
+            aggregated = _is_aggregated(reader)
+            builder = ProfileBuilder(AGGREGATED if aggregated else METRICS)
+            started_ns, duration_ns, command = _Part(builder, Identifier(None), Part(path)).read(reader)
+        one = Pass(mode=MODE, backend="memray", started_ns=started_ns, duration_ns=duration_ns)
+        lost = ("memray aggregated the recording while it ran: total and temporary allocations are not in it",) if aggregated else ()
+        return entered(builder.build(Meta(passes=(one,), command=command, source=self.name, lost=lost)), self.name, path)
 
 
-def add(
-    builder: ProfileBuilder, who: Identifier, part: Part, hidden: Iterable[str] = (), dropped: Iterable[str] = ()
-) -> tuple[int, int, tuple[str, ...], str]:
+def add(builder: ProfileBuilder, who: Identifier, part: Part, hidden: Iterable[str] = (), dropped: Iterable[str] = ()) -> None:
     """
     Add the allocations of one file to a builder with `METRICS`.
 
     `hidden` are endings of files whose frames do not show: what they called hangs below their callers. `dropped` are endings of files
     below whose frames nothing is the program's, so that it is left out altogether.
 
-    Returns:
-        started_ns since the epoch, duration_ns, the command line, the Python version.
-
     Raises:
         CorruptProfile: the file is cut short before its first records, or no memray recording.
     """
+    with _opened(part.path) as reader:
+        _Part(builder, who, part, tuple(hidden), tuple(dropped)).read(reader)
+
+
+@contextmanager
+def _opened(path: Path) -> Generator[FileReader]:
+    """memray's reader; what it or the system says against the file is why it is corrupt."""
     from memray import FileReader
 
     try:
-        reader = FileReader(str(part.path))
-        try:
-            return _Part(builder, who, part, tuple(hidden), tuple(dropped)).read(reader)
-        finally:
-            reader.close()
+        with FileReader(str(path)) as reader:
+            yield reader
     except (OSError, RuntimeError, ValueError, EOFError) as problem:
-        raise CorruptProfile(
-            "the memray recording cannot be read",
-            cause=str(problem) or type(problem).__name__,
-            fix="record anew; a file that was cut off early holds nothing",
-        ) from problem
+        raise corrupt("memray", str(problem) or type(problem).__name__, path) from problem
+
+
+def _is_aggregated(reader: FileReader) -> bool:
+    from memray import FileFormat
+
+    return reader.metadata.file_format == FileFormat.AGGREGATED_ALLOCATIONS
 
 
 class _Part:
-    def __init__(self, builder: ProfileBuilder, who: Identifier, part: Part, hidden: tuple[str, ...], dropped: tuple[str, ...]) -> None:
+    def __init__(
+        self, builder: ProfileBuilder, who: Identifier, part: Part, hidden: tuple[str, ...] = (), dropped: tuple[str, ...] = ()
+    ) -> None:
         self.builder, self.who, self.part, self.hidden, self.dropped = builder, who, part, hidden, dropped
         self.lanes: dict[int, int] = {}
         self.nodes: dict[tuple[int, ...] | int, int] = {}
         self.frames: dict[Site, int | None] = {}
 
-    def read(self, reader: FileReader) -> tuple[int, int, tuple[str, ...], str]:
-        """Four passes, each adding its own metrics."""
+    def read(self, reader: FileReader) -> tuple[int, int, tuple[str, ...]]:
+        """Adds the file to the builder; started_ns since the epoch, duration_ns, and the command line."""
         told = reader.metadata
-        # Merging threads off: the thread is the lane.
-        for record in reader.get_high_watermark_allocation_records(merge_threads=False):
-            self.add(record, {_PEAK: record.size})
-        for record in reader.get_leaked_allocation_records(merge_threads=False):
-            self.add(record, {_LEAKED: record.size})
-        for record in reader.get_temporary_allocation_records(threshold=1, merge_threads=False):
-            self.add(record, {_TEMPORARY: record.n_allocations})
-        self.totals(reader)
+        if _is_aggregated(reader):
+            self.aggregates(reader, AGGREGATED)
+        else:
+            self.everything(reader)
         started_ns = int(told.start_time.timestamp() * 1e9)
         duration_ns = max(int((told.end_time - told.start_time).total_seconds() * 1e9), 0)
         self.counters(reader, started_ns)
-        return started_ns, duration_ns, tuple(told.command_line.split()), told.python_allocator
+        return started_ns, duration_ns, tuple(told.command_line.split())
 
-    def totals(self, reader: FileReader) -> None:
-        """Every allocation, added up by stack before a node is looked for: most of millions of records share a few stacks."""
-        sums: dict[tuple[int, int], list[int]] = {}
-        samples: dict[tuple[int, int], Record] = {}
-        frees = _freeing()
-        for record in reader.get_allocation_records():
-            if record.allocator in frees:
-                continue
-            key = (record.tid, record.stack_id)
-            found = sums.get(key)
-            if found is None:
-                sums[key] = [record.size, 1]
-                samples[key] = record
-            else:
-                found[0] += record.size
-                found[1] += 1
-        for key, (size, count) in sums.items():
-            self.add(samples[key], {_ALLOCATED: size, _COUNT: count})
+    def everything(self, reader: FileReader) -> None:
+        """memray's aggregates here, the totals beside, so that on two cores the one hides the other."""
+        beside = memray_sums.begin(self.part.path, is_own=self.part.is_own)
+        try:
+            self.aggregates(reader, METRICS)
+            temporary = _index(METRICS, TEMPORARY_ALLOCATIONS)
+            for record in reader.get_temporary_allocation_records(threshold=1, merge_threads=False):
+                self.add_record(record, temporary, record.n_allocations)
+            rows = memray_sums.sums(reader, is_own=self.part.is_own) if beside is None else beside.rows()
+        finally:
+            if beside is not None:
+                beside.abandon()
+        allocated, count = _index(METRICS, ALLOCATED_BYTES), _index(METRICS, ALLOCATIONS)
+        for tid, thread_name, sites, size, number in rows:
+            self.add(tid, thread_name, sites, {allocated: size, count: number})
 
-    def add(self, record: Record, values: Mapping[int, int]) -> None:
-        sites = record.stack_trace(max_stacks=_DEEPEST) if self.part.is_own else record.stack_trace()
+    def aggregates(self, reader: FileReader, metrics: Sequence[Metric]) -> None:
+        """What lived at the peak and at the end. Merging threads off: the thread is the lane."""
+        for record in reader.get_high_watermark_allocation_records(merge_threads=False):
+            self.add_record(record, _index(metrics, PEAK_BYTES), record.size)
+        for record in reader.get_leaked_allocation_records(merge_threads=False):
+            self.add_record(record, _index(metrics, LEAKED_BYTES), record.size)
+
+    def add_record(self, record: AllocationRecord, metric: int, value: int) -> None:
+        sites = record.stack_trace(max_stacks=DEEPEST) if self.part.is_own else record.stack_trace()
+        self.add(record.tid, str(record.thread_name or ""), sites, {metric: value})
+
+    def add(self, tid: int, thread_name: str, sites: Sequence[Site], values: Mapping[int, int]) -> None:
         if self.dropped and any(site[1].endswith(self.dropped) for site in sites):
             return
         node = self.node(sites)
-        lane = self.lane(record)
+        lane = self.lane(tid, thread_name)
         for metric, value in values.items():
             self.builder.add(node, lane, metric, value)
 
-    def lane(self, record: Record) -> int:
-        row = self.lanes.get(record.tid)
+    def lane(self, tid: int, thread_name: str) -> int:
+        row = self.lanes.get(tid)
         if row is None:
-            name = str(record.thread_name or "")
-            main = record.tid == self.part.main_tid if self.part.main_tid is not None else not self.lanes
-            row = self.lanes[record.tid] = self.builder.lane(
+            main = tid == self.part.main_tid if self.part.main_tid is not None else not self.lanes
+            row = self.lanes[tid] = self.builder.lane(
                 pid=self.part.pid,
                 ppid=self.part.ppid,
-                tid=record.tid,
+                tid=tid,
                 process_name=self.part.process_name,
-                thread_name=name or (self.part.thread_names or {}).get(record.tid, ""),
+                thread_name=thread_name or (self.part.thread_names or {}).get(tid, ""),
                 is_main=main,
             )
         return row
@@ -213,8 +200,6 @@ class _Part:
 
     def outside(self) -> int:
         """The frame of allocations made outside of any Python code."""
-        from proftool.model.profile import Kind
-
         return self.builder.frame(self.builder.function("[outside Python]", kind=Kind.SYNTHETIC))
 
     def frame(self, site: Site) -> int | None:
@@ -239,10 +224,8 @@ class _Part:
             self.builder.counter("heap_bytes", time_ns, int(block[:, 2].max()))
 
 
-def _freeing() -> frozenset[int]:
-    from memray import AllocatorType
-
-    return frozenset(int(kind) for kind in (AllocatorType.FREE, AllocatorType.MUNMAP, AllocatorType.PYMALLOC_FREE))
+def _index(metrics: Sequence[Metric], metric: Metric) -> int:
+    return next(index for index, one in enumerate(metrics) if one.name == metric.name)
 
 
 format = Memray()

@@ -27,10 +27,15 @@ _real_signal = _signal.signal
 _real_getsignal = _signal.getsignal
 _state = None
 """The recording of this process, or None."""
+_thread_hook = None
+"""What `threading` calls in each new thread, where the recorder has to be started in each."""
 
 
 class _Process:
     """The recording of one process; a fork makes a new one."""
+
+    hook = None
+    checked = False
 
     def __init__(self, config, module):
         self.config = config
@@ -58,9 +63,21 @@ class _Process:
             return
         try:
             self.recorder = self.module.start(self.part, self.config["options"])
+            self.hook = sys.getprofile()
         except Exception as error:
             self.notes.append(f"the profiler did not start: {type(error).__name__}: {error}")
             self.write(False, "")
+
+    def check_hooks(self):
+        """Note where the target took the profiler's place by `sys.setprofile` or `threading.setprofile`: nobody tells the profiler."""
+        if self.checked or self.recorder is None or _thread.get_native_id() != self.main_tid:
+            return
+        self.checked = True
+        lost = "the program set a profile function of its own (`{}`): {} not recorded".format
+        if sys.getprofile() is not self.hook:
+            self.notes.append(lost("sys.setprofile", "what its main thread did from then on was"))
+        if _thread_hook is not None and getattr(sys.modules.get("threading"), "_profile_hook", None) is not _thread_hook:
+            self.notes.append(lost("threading.setprofile", "threads that began after that were"))
 
     def owe(self, owes):
         """Keep or pay the debt of a process that saves before it dies of SIGTERM (woken.py)."""
@@ -86,6 +103,7 @@ class _Process:
         self.stopping = True
         self.owe(False)
         complete = True
+        self.check_hooks()
         if self.recorder is not None:
             try:
                 self.recorder.stop()
@@ -113,7 +131,9 @@ class _Process:
             "argv": list(getattr(sys, "orig_argv", None) or getattr(sys, "argv", [])),
             "started_ns": self.started_ns,
             "ended_ns": time.time_ns() if reason else None,
-            "python": "{} {}.{}.{}".format(_implementation(), *sys.version_info[:3]),
+            "python": "{} {}.{}.{}".format(
+                {"cpython": "CPython", "pypy": "PyPy"}.get(sys.implementation.name, sys.implementation.name), *sys.version_info[:3]
+            ),
             "thread_names": self.thread_names,
             "main_tid": self.main_tid,
             "part": os.path.basename(self.part) if self.module else "",
@@ -130,13 +150,12 @@ class _Process:
 
 
 def begin(config, blind=False):
-    """Join the recording: wait at the gate where this is the first process, then start its profiler after start-up.
-
-    `blind`: start-up is over already (see _blind.py).
-    """
+    """Join the recording: the first process waits at the gate; the profiler starts after start-up (`blind`: it is over, see _blind.py)."""
     gate = os.environ.pop("PROFTOOL_GATE", None)
-    if not config["children"]:
-        _restore_environment(config)
+    if not config["children"]:  # the target alone is recorded, so its children need nothing from here
+        os.environ.pop("PYTHONPATH", None)
+        if config["pythonpath"] is not None:
+            os.environ["PYTHONPATH"] = config["pythonpath"]
     if config["tracer_pid"] and (gate is not None or config["children"]):
         _allow_tracing(config["tracer_pid"])
     if gate:
@@ -148,14 +167,6 @@ def begin(config, blind=False):
         _record(config, module)
     else:
         _after_start_up(lambda: _record(config, module))
-
-
-def _restore_environment(config):
-    """The target alone is recorded, so its children need nothing from here."""
-    if config["pythonpath"] is None:
-        os.environ.pop("PYTHONPATH", None)
-    else:
-        os.environ["PYTHONPATH"] = config["pythonpath"]
 
 
 def _allow_tracing(pid):
@@ -189,9 +200,7 @@ def _load(path):
 
     module = type(sys)("_proftool_recorder")
     module.__file__ = path
-    code = files.SourceFileLoader(module.__name__, path).get_code(module.__name__)
-    assert code is not None
-    exec(code, module.__dict__)
+    exec(files.SourceFileLoader(module.__name__, path).get_code(module.__name__), module.__dict__)  # pyright: ignore[reportArgumentType]
     return module
 
 
@@ -222,10 +231,8 @@ def _record(config, module):
         _watch_threads()  # a profiler from outside finds no name for a thread that began after its last look at `threading`
     # Registered before any of the target's, so it runs after all of them.
     atexit.register(_stop, "exit")
-    if hasattr(os, "register_at_fork") and config["children"]:
-        os.register_at_fork(after_in_child=_after_fork)
-    elif hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=_forget)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_after_fork if config["children"] else _forget)
     _state.begin()
 
 
@@ -248,7 +255,7 @@ def _after_fork():
     if parent.recorder is not None:
         try:
             parent.recorder.forked(_state.part)
-            _state.recorder = parent.recorder
+            _state.recorder, _state.hook = parent.recorder, sys.getprofile()
         except Exception as error:
             _state.notes.append(f"the profiler did not start after fork: {type(error).__name__}: {error}")
     if _real_getsignal(_signal.SIGTERM) is _on_signal:
@@ -279,19 +286,19 @@ def _watch_threads():
             if process.recorder is not None:
                 process.recorder.thread_started()
 
-    threading._profile_hook = hook
+    global _thread_hook
+    threading._profile_hook = _thread_hook = hook
     if hasattr(threading, "getprofile"):
         real = threading.getprofile
         threading.getprofile = lambda: None if threading._profile_hook is hook else real()
 
 
 def _tell_when_main_returns():
-    threading = sys.modules.get("threading")
-    if threading is None:
-        import threading
+    import threading
 
     def returned():
         if _state is not None and _state.recorder is not None and not _state.stopping:
+            _state.check_hooks()
             _state.recorder.main_returned()
 
     if hasattr(threading, "_register_atexit"):
@@ -376,17 +383,11 @@ def _die(number):
     _real_kill(os.getpid(), number)
 
 
-def _implementation():
-    return {"cpython": "CPython", "pypy": "PyPy"}.get(sys.implementation.name, sys.implementation.name)
-
-
 def _process_name():
     """multiprocessing's name, else the script's, module's or `-c`."""
     process = sys.modules.get("multiprocessing.process")
-    if process is not None:
-        name = process.current_process().name
-        if name != "MainProcess":
-            return name
+    if process is not None and process.current_process().name != "MainProcess":
+        return process.current_process().name
     main = sys.modules.get("__main__")
     spec = getattr(main, "__spec__", None)
     if spec is not None:

@@ -12,13 +12,14 @@ import threading
 import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
-from proftool.contracts import Command, Inside, Process, ProcessRecord, Recording, RecordOptions
+from proftool.contracts import Command, Inside, Process, ProcessRecord, Recording, RecordOptions, Segment
 from proftool.launch import clocks, parts, preflight
 from proftool.launch.inject import Injected
-from proftool.launch.profiler import ExternalProfiler
+from proftool.launch.segments import Segments
 from proftool.launch.signals import die_with_parent
 
 _LOOK_S = 0.02
@@ -35,63 +36,71 @@ def attach(process: Process, command: Command, options: RecordOptions, folder: P
     known = preflight.facts(process.pid)
     family = _Family(process.pid, children=options.children)
     stop = stop or threading.Event()
+    names: Mapping[int, str] = {}
+    notes: tuple[str, ...] = ()
+    part: Path | None = None
+    segments: tuple[Segment, ...] = ()
+    chatter, complete = "", True
+    begun_cpu_ns = cpu_ns = started_ns = begun = 0
+
+    def told(records: Mapping[int, ProcessRecord], duration_ns: int) -> Recording:
+        first = replace(
+            records[process.pid],
+            argv=known.argv,
+            thread_names=names,
+            main_tid=process.pid,
+            parts=(part,) if part is not None else (),
+            complete=complete,
+            notes=notes,
+        )
+        others = tuple(record for pid, record in records.items() if pid != process.pid)
+        return Recording(
+            folder=folder,
+            target=process,
+            options=options,
+            processes=(first, *others) if not isinstance(command, Inside) else (first,),
+            exit_status=None,
+            started_ns=started_ns,
+            duration_ns=duration_ns,
+            cpu_ns=max(cpu_ns - begun_cpu_ns, 0),
+            profiler_stderr=chatter,
+            interrupted=interrupted.is_set(),
+            interpreter=known.interpreter,
+            segments=segments,
+            notes=("the process ended while it was recorded",) if family.has_ended() else (),
+        )
+
     with interrupts(stop) as interrupted:
         begun_cpu_ns = family.cpu_ns()
-        names: Mapping[int, str] = {}
-        notes: tuple[str, ...] = ()
-        part: Path | None = None
-        chatter, complete = "", True
         if isinstance(command, Inside):
             injected = Injected(process.pid, command, folder, stop)
             started_ns, begun = time.time_ns(), time.monotonic_ns()
             _wait(family, options, begun, stop, injected.has_ended)
             duration_ns = time.monotonic_ns() - begun
-            told = injected.end()
-            names, notes, part, complete = told.thread_names, told.notes, told.part, told.complete
+            left = injected.end()
+            names, notes, part, complete = left.thread_names, left.notes, left.part, left.complete
         else:
-            profiler = ExternalProfiler(command, process.pid, folder, _before_exec(os.getpid()))
-            watch = clocks.ThreadClocks(process.pid, folder, children=options.children, profiler_pid=profiler.pid)
+            profiler = Segments(
+                command,
+                process.pid,
+                folder,
+                _before_exec(os.getpid()),
+                children=options.children,
+                budget=options.overhead_budget,
+                so_far=lambda: told(family.records(), time.monotonic_ns() - begun),
+            )
             try:
                 profiler.await_ready(family.has_ended, time.sleep)
-                watch.start()
                 started_ns, begun = time.time_ns(), time.monotonic_ns()
                 _wait(family, options, begun, stop, profiler.has_ended)
                 duration_ns = time.monotonic_ns() - begun
             except BaseException:
                 profiler.kill()
                 raise
-            finally:
-                notes += watch.stop()
             profiler.interrupt()
-            chatter = profiler.end()
+            segments, chatter, notes = profiler.end(begun + duration_ns)
         cpu_ns = family.cpu_ns()
-    records = family.records()
-    first = ProcessRecord(
-        pid=process.pid,
-        ppid=records[process.pid].ppid,
-        name=records[process.pid].name,
-        argv=known.argv,
-        thread_names=names,
-        main_tid=process.pid,
-        parts=(part,) if part is not None else (),
-        complete=complete,
-        notes=notes,
-    )
-    others = tuple(record for pid, record in records.items() if pid != process.pid)
-    return Recording(
-        folder=folder,
-        target=process,
-        options=options,
-        processes=(first, *others) if not isinstance(command, Inside) else (first,),
-        exit_status=None,
-        started_ns=started_ns,
-        duration_ns=duration_ns,
-        cpu_ns=max(cpu_ns - begun_cpu_ns, 0),
-        profiler_stderr=chatter,
-        interrupted=interrupted.is_set(),
-        interpreter=known.interpreter,
-        notes=("the process ended while it was recorded",) if family.has_ended() else (),
-    )
+    return told(family.records(), duration_ns)
 
 
 class _Family:

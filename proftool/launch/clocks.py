@@ -32,6 +32,11 @@ class ThreadClocks:
         self._file = folder / FILE
         self._thread = threading.Thread(target=self._watch, name="proftool-clocks", daemon=True)
         self._problem: OSError | None = None
+        self._looks = self._stopped = 0
+
+    def counts(self) -> tuple[int, int]:
+        """How often it has looked, and how often it found the first process's main thread stopped by a tracer."""
+        return self._looks, self._stopped
 
     def start(self) -> None:
         """Begin to watch, where the kernel tells."""
@@ -60,6 +65,8 @@ class ThreadClocks:
                     if self._children and looks % _FAMILY_EVERY == 0:
                         self._family = family(self._pid)
                     looks += 1
+                    self._stopped += _is_traced(self._pid)
+                    self._looks = looks
                     for pid in self._family:
                         out.writelines(_look(pid, pid))
                     if self._profiler_pid is not None:
@@ -69,6 +76,15 @@ class ThreadClocks:
                     self._end.wait(PERIOD_S)
         except OSError as problem:
             self._problem = problem
+
+
+def _is_traced(pid: int) -> bool:
+    """Does its main thread stand still for a tracer now?"""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] == b"t"
+    except (OSError, IndexError):
+        return False
 
 
 def _look(pid: int, written: int) -> list[str]:

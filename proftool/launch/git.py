@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from pathlib import Path
 
+from proftool.launch.ask import ask
 from proftool.model.meta import Git
 
 _LIMIT_S = 2.0
+_DIFF_LIMIT_S = 10.0
 
 
 def describe(cwd: Path) -> Git | None:
@@ -31,17 +31,17 @@ def describe(cwd: Path) -> Git | None:
     return Git(commit=commit, branch=None if branch == "(detached)" else branch, dirty=dirty, root=root.rstrip("\n") if root else None)
 
 
-def _git(cwd: Path, *words: str) -> str | None:
+def _git(cwd: Path, *words: str, within_s: float = _LIMIT_S) -> str | None:
     # No prompt, no pager, no lock taken, no hooks or helpers of the repository run.
-    env = os.environ | {"GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "GIT_PAGER": "cat", "LC_ALL": "C"}
-    command = ["git", "-c", "core.fsmonitor=false", *words]
-    try:
-        done = subprocess.run(
-            command, cwd=cwd, env=env, capture_output=True, stdin=subprocess.DEVNULL, timeout=_LIMIT_S, text=True, errors="replace"
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout if done.returncode == 0 else None
+    env = {"GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "GIT_PAGER": "cat", "LC_ALL": "C"}
+    told = ask(["git", "-c", "core.fsmonitor=false", *words], within_s=within_s, cwd=cwd, env=env)
+    return told.text if told.status == 0 else None
+
+
+def changed_lines(cwd: Path, *commits: str) -> str | None:
+    """`git diff` of the Python files below `cwd` without context lines, paths from there; None where git cannot tell."""
+    words = ("diff", "--no-ext-diff", "--no-color", "--relative", "-U0", *commits, "--", "*.py")
+    return _git(cwd, *words, within_s=_DIFF_LIMIT_S)
 
 
 def commit_of(cwd: Path, ref: str) -> str | None:

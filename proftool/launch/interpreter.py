@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 import os
-import subprocess
 import sys
 from ast import literal_eval
 from pathlib import Path
 
 from proftool.contracts import Interpreter
 from proftool.errors import TargetError
+from proftool.launch.ask import ask
 
 _ASK = (
     "import sys, sysconfig; p = sysconfig.get_paths(); v = sys.version_info; "
@@ -41,13 +41,11 @@ def _inspect(python: Path, _changed_ns: int) -> Interpreter:
             executable=python, version=version, implementation=_NAMES.get(name, name), free_threaded=free_threaded, site_packages=packages
         )
     name: str
+    told = ask([str(python), "-I", "-S", "-c", _ASK], within_s=20)
     try:
-        done = subprocess.run(
-            [str(python), "-I", "-S", "-c", _ASK], capture_output=True, stdin=subprocess.DEVNULL, timeout=20, text=True, errors="replace"
-        )
-        version, name, free_threaded, packages = literal_eval(done.stdout.strip())
-    except (OSError, subprocess.TimeoutExpired, ValueError, SyntaxError) as error:
-        cause = str(error) if isinstance(error, OSError) else "it did not answer as a Python 3 does"
+        version, name, free_threaded, packages = literal_eval(told.text.strip())
+    except (ValueError, SyntaxError) as error:
+        cause = told.problem or "it did not answer as a Python 3 does"
         raise TargetError(f"`{python}` is no Python that can be profiled", cause=cause, fix="name another with `--python PATH`") from error
     if tuple(version) < (3, 8):
         raise TargetError(

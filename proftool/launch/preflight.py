@@ -75,7 +75,7 @@ def facts(pid: int) -> Facts:
         argv=argv,
         uid=int(status["Uid"].split()[0]) if "Uid" in status else None,
         executable=executable,
-        interpreter=_interpreter(executable, argv, maps, foreign),
+        interpreter=_interpreter(pid, executable, argv, maps, foreign),
         tracer_pid=int(status.get("TracerPid", "0")),
         may_read=may_read,
         foreign=foreign,
@@ -233,16 +233,24 @@ def _python_below(pid: int) -> int | None:
     return None
 
 
-def _interpreter(executable: Path | None, argv: tuple[str, ...], maps: str, foreign: frozenset[str]) -> Interpreter | None:
+def _is_same(file: Path, pid: int) -> bool:
+    """Is that the file which the process runs?"""
+    try:
+        return os.path.samefile(file, f"/proc/{pid}/exe")
+    except OSError:
+        return False
+
+
+def _interpreter(pid: int, executable: Path | None, argv: tuple[str, ...], maps: str, foreign: frozenset[str]) -> Interpreter | None:
     """By asking the same program, where it is the same file here; else by the names of its files."""
-    if executable is not None and "mnt" not in foreign and _EXECUTABLE.fullmatch(executable.name) and executable.exists():
+    if executable is not None and "mnt" not in foreign and _EXECUTABLE.fullmatch(executable.name):
         # argv[0] of a virtual environment names its own link, which knows its packages.
         named = Path(argv[0]) if argv else executable
-        own = named if named.is_absolute() and named.exists() and os.path.samefile(named, executable) else executable
-        try:
-            return inspect(own)
-        except TargetError:
-            pass  # the names of its files still tell
+        for own in ([named] if named.is_absolute() and _is_same(named, pid) else []) + [executable]:
+            try:
+                return inspect(own)
+            except TargetError:
+                continue  # not here, or not for this user; the names of its files still tell
     found = _LIBPYTHON.search(maps) or _DYNLOAD.search(maps)
     if found is None and executable is not None:
         found = _EXECUTABLE.fullmatch(executable.name)

@@ -19,12 +19,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from proftool.contracts import Command, Inside, Outside, Program, Recording, RecordOptions
+from proftool.contracts import Command, Inside, Outside, Program, Recording, RecordOptions, Segment
 from proftool.errors import BackendFailed, TargetError
 from proftool.launch import hook, parts, woken
-from proftool.launch.clocks import ThreadClocks
 from proftool.launch.interpreter import inspect
-from proftool.launch.profiler import ExternalProfiler
+from proftool.launch.segments import Segments
 from proftool.launch.signals import Guard, die_with_parent, stop_with
 
 _GATE_S = 30.0
@@ -63,20 +62,47 @@ def launch(
         notes.append(
             "child processes that inherit the interpreter's options -I, -E or -S were not recorded: these ignore the start-up hook"
         )
+    interpreter = inspect(program.python)
+    started_ns = begun = 0
+    segments: tuple[Segment, ...] = ()
+    chatter, interrupted = "", False
+
+    def told(duration_ns: int) -> Recording:
+        return Recording(
+            folder=folder,
+            target=program,
+            options=options,
+            processes=parts.collect(folder, target.pid, recorded=inside is not None, status=target.status),
+            exit_status=target.status,
+            started_ns=started_ns,
+            duration_ns=duration_ns,
+            cpu_ns=target.cpu_ns,
+            profiler_stderr=chatter,
+            interrupted=interrupted,
+            interpreter=interpreter,
+            segments=segments,
+            notes=(*notes, *parts.failures(folder)),
+        )
+
     in_main = threading.current_thread() is threading.main_thread()
     with contextlib.ExitStack() as held:
         held.callback(hook.remove, folder, hooks)
         guard = held.enter_context(Guard(folder)) if in_main else None
         target = _Target(argv, env, stdin, stdout, guard, waits=isinstance(command, Outside))
-        profiler: ExternalProfiler | None = None
-        watch: ThreadClocks | None = None
+        profiler: Segments | None = None
         try:
             if isinstance(command, Outside):
                 target.await_gate(guard)
-                profiler = ExternalProfiler(command, target.pid, folder, _before_exec(guard, ()))
+                profiler = Segments(
+                    command,
+                    target.pid,
+                    folder,
+                    _before_exec(guard, ()),
+                    children=options.children,
+                    budget=options.overhead_budget,
+                    so_far=lambda: told(time.monotonic_ns() - begun),
+                )
                 profiler.await_ready(target.poll, lambda within_s: target.watch(guard, within_s))
-                watch = ThreadClocks(target.pid, folder, children=options.children, profiler_pid=profiler.pid)
-                watch.start()
             started_ns, begun = time.time_ns(), time.monotonic_ns()
             target.open_gate()
             if meanwhile is not None:
@@ -94,27 +120,12 @@ def launch(
             if profiler is not None:
                 profiler.kill()
             raise
-        finally:
-            if watch is not None:
-                notes += watch.stop()
         duration_ns = target.ended_ns - begun
-        chatter = profiler.end() if profiler is not None else ""
+        if profiler is not None:
+            segments, chatter, of_profiler = profiler.end(target.ended_ns)
+            notes += of_profiler
         interrupted = guard is not None and guard.interrupted
-    processes = parts.collect(folder, target.pid, recorded=inside is not None, status=target.status)
-    return Recording(
-        folder=folder,
-        target=program,
-        options=options,
-        processes=processes,
-        exit_status=target.status,
-        started_ns=started_ns,
-        duration_ns=duration_ns,
-        cpu_ns=target.cpu_ns,
-        profiler_stderr=chatter,
-        interrupted=interrupted,
-        interpreter=inspect(program.python),
-        notes=(*notes, *parts.failures(folder)),
-    )
+    return told(duration_ns)
 
 
 class _Target:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proftool.errors import ModelError
-from proftool.model.keys import sort_order
+from proftool.model.keys import sort_order, sorted_keys
 from proftool.model.meta import Meta
 from proftool.model.profile import (
     ROOT,
@@ -226,15 +226,31 @@ def sum_cells(cells: Cells) -> Cells:
         rest, lane = np.divmod(key, n_lanes)
         metric, node = np.divmod(rest, n_nodes)
         return table(Cells, {"node": node, "lane": lane, "metric": metric, "value": dense[key]})
-    order = sort_order((cells.metric, cells.node, cells.lane))
-    metric, node, lane, value = cells.metric[order], cells.node[order], cells.lane[order], cells.value[order]
-    fresh = np.empty(len(order), bool)
-    fresh[0] = True
-    fresh[1:] = (metric[1:] != metric[:-1]) | (node[1:] != node[:-1]) | (lane[1:] != lane[:-1])
-    if not fresh.all():
-        starts = np.flatnonzero(fresh)
-        value = np.add.reduceat(value, starts)
-        metric, node, lane = metric[starts], node[starts], lane[starts]
+    found = sorted_keys((cells.metric, cells.node, cells.lane))
+    if found is not None:
+        # Columns are cut out of the keys in order: gathering each by row number took twice the time of sorting.
+        key, order, (_, node_bits, lane_bits) = found
+        value = cells.value[order]
+        fresh = np.ones(len(key), bool)
+        np.not_equal(key[1:], key[:-1], out=fresh[1:])
+        if not fresh.all():
+            starts = np.flatnonzero(fresh)
+            key, value = key[starts], np.add.reduceat(value, starts)
+        lane = (key & ((1 << lane_bits) - 1)).astype(np.int32)
+        key >>= lane_bits
+        node = (key & ((1 << node_bits) - 1)).astype(np.int32)
+        key >>= node_bits
+        metric = key.astype(np.int32)
+    else:
+        order = sort_order((cells.metric, cells.node, cells.lane))
+        metric, node, lane, value = cells.metric[order], cells.node[order], cells.lane[order], cells.value[order]
+        fresh = np.empty(len(order), bool)
+        fresh[0] = True
+        fresh[1:] = (metric[1:] != metric[:-1]) | (node[1:] != node[:-1]) | (lane[1:] != lane[:-1])
+        if not fresh.all():
+            starts = np.flatnonzero(fresh)
+            value = np.add.reduceat(value, starts)
+            metric, node, lane = metric[starts], node[starts], lane[starts]
     keep = value != 0
     if not keep.all():
         metric, node, lane, value = metric[keep], node[keep], lane[keep], value[keep]

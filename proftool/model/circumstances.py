@@ -52,6 +52,7 @@ def _merged_pass(passes: Sequence[Pass]) -> Pass:
         backend_version=_same(p.backend_version for p in passes),
         clock=_same(p.clock for p in passes),
         rate_asked_hz=_same(p.rate_asked_hz for p in passes),
+        rate_kept_hz=_known(min, (p.rate_kept_hz for p in passes)),
         rate_achieved_hz=_known(min, (p.rate_achieved_hz for p in passes)),
         samples=_sum(p.samples for p in passes),
         missed=_sum(p.missed for p in passes),

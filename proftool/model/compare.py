@@ -263,9 +263,7 @@ class _Comparison:
         notes: list[str] = []
         if self.in_line and max(self.in_line) >= IN_LINE_SHARE:
             shares = [100 * float(np.mean(side)) for side in (self.in_line[: self.n_base], self.in_line[self.n_base :])]
-            notes.append(
-                f"time in line for a processor is left out: {shares[0]:.0f} % of base's wall time and {shares[1]:.0f} % of new's"
-            )
+            notes.append(f"time in line for a processor is left out: {shares[0]:.0f} % of base's wall time and {shares[1]:.0f} % of new's")
         if self.weak and not self.exact:
             notes.append(f"{self.n_base} against {self.n_new} runs: verdicts are weak; four a side (`--runs 5`) make them firm")
         drift = float(np.median(tested.drift[self.self_values.sum(axis=1) > 0])) if self.n else 0.0

@@ -7,6 +7,9 @@ level, one sort, no object per node.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,6 +22,17 @@ from proftool.model.transform import with_synthetic
 from proftool.model.tree import Tree, node_self
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Fold:
+    """A folded profile and the way there."""
+
+    profile: Profile
+    place: Int32Array
+    """Where the values of every node of the whole profile went, shape (n_nodes of the whole,)."""
+    source: Int32Array
+    """Node of the whole profile that a node stands for, shape (n_nodes of the folded,); of `(n others)` their parent or `ROOT`."""
+
+
 def fold(profile: Profile, *, max_nodes: int | None = None, min_share: float = 0.0) -> Profile:
     """
     The profile with small nodes folded; the total of every metric, and of every node that stays, is exactly what it was.
@@ -29,24 +43,36 @@ def fold(profile: Profile, *, max_nodes: int | None = None, min_share: float = 0
 
     The n of `(n others)` counts the children that went, not what lay below them.
     """
+    return folded(profile, max_nodes=max_nodes, min_share=min_share).profile
+
+
+def folded(profile: Profile, *, max_nodes: int | None = None, min_share: float = 0.0, weights: Sequence[NDArray[np.integer]] = ()) -> Fold:
+    """
+    As `fold`, with where every node went.
+
+    Args:
+        weights: further values of the nodes, each of shape (n_nodes,); a node that holds much of their absolute sum is important too.
+    """
     n = len(profile.nodes)
+    same = np.arange(n, dtype=np.int32)
     if max_nodes is not None and max_nodes < 1:
         raise ValueError(f"max_nodes is {max_nodes}; a profile cannot be folded to less than one node")
     if not n or (min_share <= 0 and (max_nodes is None or n <= max_nodes)):
-        return profile
-    share = _shares(profile)
+        return Fold(profile, same, same)
+    share = _shares(profile, weights)
     keep = share >= min_share
     if max_nodes is not None and int(keep.sum()) + len(_with_others(profile.nodes.parent, keep)) > max_nodes:
         keep = _largest(profile.nodes.parent, share, keep, max_nodes)
-    return profile if keep.all() else _folded(profile, keep)
+    return Fold(profile, same, same) if keep.all() else _folded(profile, keep)
 
 
-def _shares(profile: Profile) -> NDArray[np.float32]:
+def _shares(profile: Profile, weights: Sequence[NDArray[np.integer]]) -> NDArray[np.float32]:
     """Largest share of a metric's total, shape (n_nodes,); rounded alike for equal totals, so a parent is never below its child."""
     tree = Tree.of(profile)
     share = np.zeros(len(profile.nodes), np.float32)
-    for metric in range(len(profile.metrics)):
-        total = tree.total(node_self(profile, metric))
+    own = (node_self(profile, metric) for metric in range(len(profile.metrics)))
+    for values in (*own, *(np.abs(weight.astype(np.int64)) for weight in weights)):
+        total = tree.total(values)
         whole = int(total[profile.nodes.parent == ROOT].sum())
         if whole > 0:
             np.maximum(share, (total / whole).astype(np.float32), out=share)
@@ -83,7 +109,7 @@ def _largest(parent: Int32Array, share: NDArray[np.float32], allowed: Mask, max_
     return keep & allowed
 
 
-def _folded(profile: Profile, keep: Mask) -> Profile:
+def _folded(profile: Profile, keep: Mask) -> Fold:
     parent, frame = profile.nodes.parent, profile.nodes.frame
     gone = np.flatnonzero(~keep)
     tops = gone[(parent[gone] == ROOT) | keep[parent[gone]]]
@@ -103,4 +129,8 @@ def _folded(profile: Profile, keep: Mask) -> Profile:
     place: Int32Array = np.where(keep, row[:-1], others[near]).astype(np.int32)
     up = np.concatenate([row[parent[kept]], row[owners]])
     union = align([Tree.from_parents(up)], [np.concatenate([frame[kept], other_frames[which]])])
-    return moved(result, table(Nodes, {"parent": union.parent, "frame": union.label}), union.places[0][place])
+    at = union.places[0]
+    source = np.empty(len(up), np.int32)
+    source[at] = np.concatenate([kept, owners]).astype(np.int32)
+    place = at[place]
+    return Fold(moved(result, table(Nodes, {"parent": union.parent, "frame": union.label}), place), place, source)

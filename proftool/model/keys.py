@@ -22,17 +22,28 @@ def sort_order(columns: Sequence[Column]) -> Int64Array:
     n = len(columns[0])
     if n < 2:
         return np.arange(n, dtype=np.int64)
-    packed, width = _pack(columns)
-    if packed is None:
-        return np.lexsort([np.asarray(column) for column in reversed(columns)]).astype(np.int64)
-    row_bits = (n - 1).bit_length()
-    if width + row_bits <= 63:
-        packed <<= row_bits
-        packed |= np.arange(n, dtype=np.int64)
-        packed.sort()
+    packed, _, row_bits = _with_rows(columns)
+    if row_bits:
         packed &= (1 << row_bits) - 1
-        return packed
-    return np.argsort(packed, kind="stable").astype(np.int64)
+    return packed
+
+
+def sorted_keys(columns: Sequence[Column]) -> tuple[Int64Array, Int64Array, list[int]] | None:
+    """
+    The columns in order, in one key a row: cheaper to go on with than gathering each column by row number.
+
+    Returns:
+        the keys in order; the row number of each; and the bits of each column in a key, the last column lowest. None where
+        columns and row number do not fit one key.
+    """
+    if len(columns[0]) < 2:
+        return None
+    packed, widths, row_bits = _with_rows(columns)
+    if not row_bits:
+        return None
+    order = packed & ((1 << row_bits) - 1)
+    packed >>= row_bits
+    return packed, order, widths
 
 
 def unique_rows(columns: Sequence[Column]) -> tuple[Int64Array, Int32Array]:
@@ -42,9 +53,12 @@ def unique_rows(columns: Sequence[Column]) -> tuple[Int64Array, Int32Array]:
     Returns:
         the number of the first row of every group, groups in the order of the columns; and the group of every row.
     """
-    order = sort_order(columns)
+    found = sorted_keys(columns)
+    order = sort_order(columns) if found is None else found[1]
     fresh = np.ones(len(order), bool)
-    if len(order) > 1:
+    if found is not None:
+        np.not_equal(found[0][1:], found[0][:-1], out=fresh[1:])
+    elif len(order) > 1:
         changed = np.zeros(len(order) - 1, bool)
         for column in columns:
             ordered = column[order]
@@ -55,12 +69,20 @@ def unique_rows(columns: Sequence[Column]) -> tuple[Int64Array, Int32Array]:
     return order[fresh], group
 
 
-def _pack(columns: Sequence[Column]) -> tuple[Int64Array | None, int]:
+def _with_rows(columns: Sequence[Column]) -> tuple[Int64Array, list[int], int]:
+    """Sorted keys with the row number in their lowest bits, the columns' widths and the row number's; the order itself where that is 0."""
     widths = [int(column.max()).bit_length() for column in columns]
-    if sum(widths) > 63:
-        return None, 64
+    row_bits = (len(columns[0]) - 1).bit_length()
+    width = sum(widths)
+    if width > 63:
+        return np.lexsort([np.asarray(column) for column in reversed(columns)]).astype(np.int64), widths, 0
     packed = columns[0].astype(np.int64)
-    for column, width in zip(columns[1:], widths[1:], strict=True):
-        packed <<= width
+    for column, bits in zip(columns[1:], widths[1:], strict=True):
+        packed <<= bits
         packed |= column
-    return packed, sum(widths)
+    if width + row_bits > 63:
+        return np.argsort(packed, kind="stable").astype(np.int64), widths, 0
+    packed <<= row_bits
+    packed |= np.arange(len(packed), dtype=np.int32)
+    packed.sort()
+    return packed, widths, row_bits

@@ -42,6 +42,8 @@ class Pass:
     backend_version: str | None = None
     clock: str | None = None
     rate_asked_hz: float | None = None
+    rate_kept_hz: float | None = None
+    """What the overhead guard let stand of the rate asked for, as a mean; None where it let it all stand."""
     rate_achieved_hz: float | None = None
     samples: int | None = None
     missed: int | None = None

@@ -26,7 +26,10 @@ def judge(profile: Profile, *, n_cores: int | None = None) -> Quality:
     poor: list[str] = []
     weak: list[str] = []
     known = False
+    told: list[str] = []
     for own in profile.meta.passes:
+        if own.rate_kept_hz and own.rate_asked_hz:
+            told.append(f"the rate was lowered from {own.rate_asked_hz:.0f} to {own.rate_kept_hz:.0f} Hz to keep to the overhead budget")
         known = _judge_pass(profile, own, n_cores, poor, weak) or known
     if profile.meta.lost:
         weak.extend(profile.meta.lost)
@@ -35,7 +38,7 @@ def judge(profile: Profile, *, n_cores: int | None = None) -> Quality:
     if not len(profile.cells):
         poor.append("nothing was recorded")
     verdict: Literal["good", "weak", "poor"] = "poor" if poor else "weak" if weak or not known else "good"
-    reasons = (*poor, *weak) if known else (*poor, *weak, "how it was recorded is not known")
+    reasons = (*poor, *weak, *told) if known else (*poor, *weak, *told, "how it was recorded is not known")
     return Quality(verdict=verdict, reasons=tuple(dict.fromkeys(reasons)))
 
 
@@ -46,8 +49,9 @@ def _judge_pass(profile: Profile, own: Pass, n_cores: int | None, poor: list[str
             poor.append(f"only {own.samples} samples: run longer or raise `--rate`")
         elif own.samples < FEW_SAMPLES:
             weak.append(f"few samples ({own.samples}): run longer or raise `--rate`")
-    if own.rate_asked_hz and own.rate_achieved_hz is not None and own.rate_achieved_hz < LOW_RATE * own.rate_asked_hz:
-        weak.append(f"{own.rate_achieved_hz:.0f} of {own.rate_asked_hz:.0f} samples a second were achieved")
+    wanted_hz = own.rate_kept_hz or own.rate_asked_hz
+    if wanted_hz and own.rate_achieved_hz is not None and own.rate_achieved_hz < LOW_RATE * wanted_hz:
+        weak.append(f"{own.rate_achieved_hz:.0f} of {wanted_hz:.0f} samples a second were achieved")
     seen = own.samples or 0
     for count, what in ((own.missed, "samples were missed"), (own.errors, "stacks could not be read")):
         if count and count > ERROR_SHARE * max(seen + count, 1):

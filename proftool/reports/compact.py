@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -35,11 +36,19 @@ class _Rows:
         return _Rows(kept, place)
 
 
-def compact(profile: Profile) -> Profile:
-    """The same nodes and values; frames, functions and strings that nothing refers to are gone, the others keep their order."""
+def compact(profile: Profile, also: Sequence[int] = ()) -> tuple[Profile, Int32Array]:
+    """
+    The same nodes and values; frames, functions and strings that nothing refers to are gone, the others keep their order.
+
+    Args:
+        also: functions that stay because something else than the profile refers to them.
+
+    Returns:
+        the profile, and where each function went: shape (n_functions + 1,), `ROOT` for those that are gone and for `ROOT`.
+    """
     frames = _Rows.of(_used(len(profile.frames), profile.nodes.frame))
     e = profile.edges
-    functions = _Rows.of(_used(len(profile.functions), profile.frames.function[frames.kept], e.caller, e.callee))
+    functions = _Rows.of(_used(len(profile.functions), profile.frames.function[frames.kept], e.caller, e.callee, np.array(also, np.int32)))
     tables = {
         "nodes": table(Nodes, profile.nodes.columns() | {"frame": frames.place[profile.nodes.frame]}),
         "frames": table(
@@ -57,7 +66,8 @@ def compact(profile: Profile) -> Profile:
     for name, columns in _TEXTS.items():
         old = tables[name].columns()
         tables[name] = table(kinds[name], old | {column: strings.place[old[column]] for column in columns})
-    return with_tables(profile, tables, strings=tuple(profile.strings[index] for index in cast(list[int], strings.kept.tolist())))
+    texts_kept = tuple(profile.strings[index] for index in cast(list[int], strings.kept.tolist()))
+    return with_tables(profile, tables, strings=texts_kept), functions.place
 
 
 def _used(n: int, *columns: NDArray[np.integer]) -> NDArray[np.bool_]:

@@ -6,15 +6,19 @@ A profile of caller-callee pairs is drawn as a reconstructed tree and says so; i
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from proftool.contracts import ReportOptions
 from proftool.model.diff import Diff
 from proftool.model.meta import Meta
 from proftool.model.profile import Profile
 from proftool.model.reconstruct import reconstruct
-from proftool.reports.page import Change, Comparison, page
+from proftool.model.tree import Tree, node_self
+from proftool.reports.page import Change, Comparison, Extra, More, Page, page
+from proftool.reports.part import below, names
 
 
 class FlameGraph:
@@ -25,8 +29,11 @@ class FlameGraph:
 
     def render(self, profile: Profile, options: ReportOptions) -> bytes:
         """The page of one run; ReportError where `options.max_bytes` is too small for any."""
-        shown = reconstruct(profile) if profile.is_edges else profile
-        return page(shown, title=title(profile.meta), metric=options.metric, max_bytes=options.max_bytes)
+        return self.draw(profile, options).content
+
+    def draw(self, profile: Profile, options: ReportOptions) -> Page:
+        """As `render`, with what had to be folded."""
+        return page(stacks(profile), _extra(profile, options), max_bytes=options.max_bytes)
 
     def render_diff(self, diff: Diff, options: ReportOptions) -> bytes:
         """The page of a diff: the union tree, both sides of every number, the verdicts."""
@@ -43,14 +50,50 @@ class FlameGraph:
             base_total=diff.base_total, new_total=diff.new_total, comparable=str(diff.comparability.verdict),
             reasons=diff.comparability.reasons, functions=changes, explained_share=diff.explained_share, explanation=diff.explanation,
         )  # fmt: skip
-        extra = {
-            "diff.verdict": diff.node_verdict,
-            "diff.certainty": np.clip(np.round(diff.node_certainty * 255), 0, 255).astype(np.uint8),
-        }
-        return page(
-            diff.profile, title=f"{diff.base.name} → {diff.new.name}", metric=options.metric, max_bytes=options.max_bytes,
-            comparison=comparison, node_columns=extra,
+        extra = Extra(
+            title=f"{diff.base.name} → {diff.new.name}", metric=options.metric, editor=options.editor, comparison=comparison,
+            changes=_certain(diff),
         )  # fmt: skip
+        return page(diff.profile, extra, max_bytes=options.max_bytes).content
+
+
+class Parts:
+    """The pages of a profile that is too large for one: the whole, folded, and below any node what is folded there."""
+
+    def __init__(self, profile: Profile, options: ReportOptions, *, url: str) -> None:
+        self._profile, self._options, self._url = stacks(profile), options, url
+        self._extra = _extra(profile, options)
+        self._tree: Tree | None = None
+        self._whole: bytes | None = None
+
+    def page(self, node: int | None = None) -> bytes:
+        """The page of what lies below a node; None = of the whole. ReportError: there is no such node."""
+        if node is None:
+            if self._whole is None:
+                self._whole = self._made(self._profile, replace(self._extra, more=More(url=self._url)))
+            return self._whole
+        self._tree = self._tree or Tree.of(self._profile)
+        part, sources = below(self._profile, self._tree, node)
+        more = More(url=self._url, under=names(self._profile, node))
+        return self._made(part, replace(self._extra, more=more, sources=sources))
+
+    def _made(self, profile: Profile, extra: Extra) -> bytes:
+        return page(profile, extra, max_bytes=self._options.max_bytes).content
+
+
+def stacks(profile: Profile) -> Profile:
+    """The profile with a tree of stacks: reconstructed where it holds caller-callee pairs."""
+    return reconstruct(profile) if profile.is_edges else profile
+
+
+def _extra(profile: Profile, options: ReportOptions) -> Extra:
+    return Extra(title=title(profile.meta), metric=options.metric, editor=options.editor)
+
+
+def _certain(diff: Diff) -> NDArray[np.int64]:
+    """Of every node's self change the part that is known: the change times its certainty."""
+    change = node_self(diff.profile, 1) - node_self(diff.profile, 0)
+    return np.round(change * diff.node_certainty.astype(float)).astype(np.int64)
 
 
 def title(meta: Meta) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from html import escape
 from typing import cast
 
@@ -19,15 +20,24 @@ from numpy.typing import NDArray
 
 from proftool.errors import ReportError
 from proftool.formats.columns import Column, Text, pack, pack_strings
-from proftool.model.fold import fold
+from proftool.model import fold
 from proftool.model.meta import Meta
-from proftool.model.profile import TABLES, Metric, Profile
+from proftool.model.profile import ROOT, TABLES, Metric, Profile
+from proftool.reports import thin
 from proftool.reports.compact import compact
+from proftool.units import Unit, people
 from proftool.viewer import assets
 
 MAX_NODES = 1_200_000
 """More are folded: a bound for the reader's memory; the file's own bound is `ReportOptions.max_bytes`."""
-NO_COLUMNS: Mapping[str, NDArray[np.integer]] = {}
+MAX_TIMELINE_ROWS = 2_000_000
+"""As for the nodes: a bound for the reader's memory."""
+LEAST_TIMELINE_ROWS = 2_000
+TIMELINE_SHARE = 0.3
+"""Part of the file that a timeline may take before it is thinned."""
+LEAST_CHANGES = 1_000
+"""Functions of a diff that stand on the page whatever their number; the flagged come first."""
+NO_TEXT, _ = pack_strings(())
 _FIRST = ("functions", "frames", "nodes", "lanes", "cells")
 
 
@@ -38,6 +48,15 @@ class Folded(msgspec.Struct, frozen=True, kw_only=True):
     nodes_after: int
     mass: dict[str, int]
     """Metric -> what `(n others)` nodes hold."""
+
+
+class More(msgspec.Struct, frozen=True, kw_only=True):
+    """A page that a server on this machine made: where the folded parts are to be had."""
+
+    url: str
+    """Without a query the whole; `?node=N` what lies below node N of the whole profile."""
+    under: tuple[str, ...] = ()
+    """Names from the root down to the node that this page shows the inside of; empty for the whole."""
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,41 +106,62 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     columns: tuple[Column, ...]
     folded: Folded | None = None
     thinned: tuple[str, ...] = ()
+    """What else does not stand on the page, or not as finely as it was recorded; sentences."""
     comparison: Comparison | None = None
+    editor: str | None = None
+    """URL of a source line, with {path}, {line} and {column}; None = the viewer's default."""
+    more: More | None = None
 
 
-def page(
-    profile: Profile,
-    *,
-    title: str,
-    metric: str | None,
-    max_bytes: int,
-    comparison: Comparison | None = None,
-    node_columns: Mapping[str, NDArray[np.integer]] | None = None,
-) -> bytes:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extra:
+    """What a page holds beside its profile."""
+
+    title: str
+    metric: str | None = None
+    editor: str | None = None
+    comparison: Comparison | None = None
+    changes: NDArray[np.int64] | None = None
+    """Certain part of every node's change, shape (n_nodes,), in the metric's unit and signed; nodes folded into one are added up."""
+    more: More | None = None
+    sources: NDArray[np.integer] | None = None
+    """With `more`: nodes of the whole profile that the nodes stand for, shape (n_nodes,); None = they are the whole profile's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page, and what pruning did to it: None where everything stands on it."""
+
+    content: bytes
+    folded: Folded | None
+
+
+def page(profile: Profile, extra: Extra, *, max_bytes: int) -> Page:
     """
-    The profile as a page of at most `max_bytes`; small nodes are folded as far as that needs, sums stay exact.
-
-    Args:
-        node_columns: further columns of shape (n_nodes,), kept only while nothing is folded.
+    The profile as a page of at most `max_bytes`: a timeline is thinned and small nodes are folded as far as that needs, sums stay exact.
 
     Raises:
         ReportError: not even a hundred nodes fit.
     """
-    whole = profile
-    limit = MAX_NODES
-    thinned: tuple[str, ...] = ()
+    whole, limit, timeline, thinned = profile, MAX_NODES, MAX_TIMELINE_ROWS, ""
+    comparison = extra.comparison
     while True:
-        shown = fold(whole, max_nodes=limit) if len(whole.nodes) > limit else whole
-        if shown is not whole and comparison is None:  # a comparison refers to rows of the functions
-            shown = compact(shown)
-        extra: Mapping[str, NDArray[np.integer]] = node_columns if node_columns and len(shown.nodes) == len(whole.nodes) else NO_COLUMNS
-        content = _html(shown, _folded(whole, shown), title, metric, comparison, extra, thinned)
+        if thin.n_rows(whole) > timeline:
+            whole, step = thin.thin(profile, timeline)
+            rows = f"{thin.n_rows(whole):,} of {thin.n_rows(profile):,} rows"
+            thinned = f"the timeline is thinned to steps of {people(step, Unit.NANOSECONDS)}: {rows}; its sums are exact"
+        made = fold.folded(whole, max_nodes=limit, weights=() if extra.changes is None else (extra.changes,))
+        content, size, folded = _drawn(whole, made, extra, comparison, thinned)
         if len(content) <= max_bytes:
-            return content
-        if len(whole.samples) + len(whole.intervals) > 20_000:
-            whole, said = _without_timeline(whole)
-            thinned += said
+            return Page(content, folded)
+        if size > TIMELINE_SHARE * max_bytes and thin.n_rows(whole) > LEAST_TIMELINE_ROWS:
+            timeline = max(LEAST_TIMELINE_ROWS, int(thin.n_rows(whole) * min(0.9, 0.9 * TIMELINE_SHARE * max_bytes / size)))
+            # Thinning stops where nothing is left to add up; then the nodes have to go.
+            if thin.n_rows(thin.thin(profile, timeline)[0]) < thin.n_rows(whole):
+                continue
+        if comparison is not None and len(comparison.functions) > LEAST_CHANGES:
+            kept = comparison.functions[: max(LEAST_CHANGES, len(comparison.functions) // 4)]
+            comparison = msgspec.structs.replace(comparison, functions=kept)
             continue
         if limit <= 100:
             raise ReportError(
@@ -130,16 +170,39 @@ def page(
                 fix="allow a larger file",
             )
         fixed = len(assets().script) + len(assets().style)
-        limit = max(100, int(min(limit, len(shown.nodes)) * min(0.9, max(0.1, 0.95 * (max_bytes - fixed) / (len(content) - fixed)))))
+        limit = max(100, int(min(limit, len(made.profile.nodes)) * min(0.9, max(0.1, 0.95 * (max_bytes - fixed) / (len(content) - fixed)))))
 
 
-def _without_timeline(profile: Profile) -> tuple[Profile, tuple[str, ...]]:
-    from dataclasses import replace
+def _drawn(whole: Profile, made: fold.Fold, extra: Extra, comparison: Comparison | None, thinned: str) -> tuple[bytes, int, Folded | None]:
+    """The page of a folded profile, how many of its bytes are the timeline, and what was folded."""
+    shown = made.profile
+    columns: dict[str, NDArray[np.integer]] = {}
+    if extra.changes is not None:
+        columns["diff.known"] = np.zeros(len(shown.nodes), np.int64)
+        np.add.at(columns["diff.known"], made.place, extra.changes)
+    if extra.more is not None:
+        columns["served.node"] = made.source if extra.sources is None else np.append(extra.sources, ROOT)[made.source].astype(np.int32)
+    folded, told = _folded(whole, shown), comparison
+    if shown is not whole or comparison is not extra.comparison:
+        shown, place = compact(shown, () if comparison is None else [change.function for change in comparison.functions])
+        told = None if comparison is None else _moved(comparison, place)
+    left_out = (thinned, *_left_out(extra.comparison, comparison))
+    head = Head(
+        title=extra.title, metric=extra.metric, metrics=shown.metrics, meta=shown.meta, strings=NO_TEXT, columns=(), folded=folded,
+        thinned=tuple(filter(None, left_out)), comparison=told, editor=extra.editor, more=extra.more,
+    )  # fmt: skip
+    return *_html(shown, head, columns), folded
 
-    from proftool.model.profile import Intervals, Samples
 
-    said = (f"the timeline ({len(profile.samples) + len(profile.intervals):,} rows) did not fit into this file",)
-    return replace(profile, samples=Samples(), intervals=Intervals()), said
+def _moved(comparison: Comparison, place: NDArray[np.integer]) -> Comparison:
+    functions = tuple(msgspec.structs.replace(change, function=int(place[change.function])) for change in comparison.functions)
+    return msgspec.structs.replace(comparison, functions=functions)
+
+
+def _left_out(whole: Comparison | None, shown: Comparison | None) -> tuple[str, ...]:
+    if whole is None or shown is None or whole is shown:
+        return ()
+    return (f"{len(whole.functions) - len(shown.functions):,} functions that changed least are not in the table of what changed",)
 
 
 def _folded(whole: Profile, shown: Profile) -> Folded | None:
@@ -155,22 +218,16 @@ def _folded(whole: Profile, shown: Profile) -> Folded | None:
     return Folded(nodes_before=len(whole.nodes), nodes_after=len(shown.nodes), mass=mass)
 
 
-def _html(
-    profile: Profile,
-    folded: Folded | None,
-    title: str,
-    metric: str | None,
-    comparison: Comparison | None,
-    extra: Mapping[str, NDArray[np.integer]],
-    thinned: tuple[str, ...],
-) -> bytes:
+def _html(profile: Profile, head: Head, extra: Mapping[str, NDArray[np.integer]]) -> tuple[bytes, int]:
+    """The page, and how many of its bytes are the timeline."""
     text, strings = pack_strings(profile.strings)
-    tables = (*_FIRST, *(name for name in TABLES if name not in _FIRST))
-    wanted = {f"{table}.{name}": column for table in tables for name, column in getattr(profile, table).columns().items()}
-    columns, body = pack({**{name: wanted[name] for name in wanted if name.split(".")[0] in _FIRST}, **extra,
-                          **{name: wanted[name] for name in wanted if name.split(".")[0] not in _FIRST}})  # fmt: skip
-    head = Head(title=title, metric=metric, metrics=profile.metrics, meta=profile.meta, strings=text, columns=columns,
-                folded=folded, thinned=thinned, comparison=comparison)  # fmt: skip
+    first, later = dict[str, NDArray[np.integer]](), dict[str, NDArray[np.integer]]()
+    for name in TABLES:
+        into = first if name in _FIRST else later
+        into.update({f"{name}.{column}": values for column, values in getattr(profile, name).columns().items()})
+    columns, body = pack({**first, **extra, **later})
+    timeline = sum(column.size for column in columns if column.name.split(".")[0] in ("samples", "intervals", "counters"))
+    head = msgspec.structs.replace(head, strings=text, columns=columns)
     told = _json(head).replace(b"<", b"\\u003c")
     bundle = assets()
     script, style = bundle.script.encode(), bundle.style.encode()
@@ -178,13 +235,13 @@ def _html(
         f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; img-src data: blob:; "
         "base-uri 'none'; form-action 'none'"
     )
-    return b"".join(
+    content = b"".join(
         (
             b'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n',
             f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'.encode(),
             b'<meta name="viewport" content="width=device-width, initial-scale=1">\n<meta name="referrer" content="no-referrer">\n',
             b'<meta name="color-scheme" content="light dark">\n',
-            f"<title>{escape(title)}</title>\n".encode("utf-8", "replace"),
+            f"<title>{escape(head.title)}</title>\n".encode("utf-8", "replace"),
             b"<style>",
             style,
             b'</style></head>\n<body><div id="app"></div>\n',
@@ -198,6 +255,7 @@ def _html(
             b"</script>\n</body></html>\n",
         )
     )
+    return content, timeline * 4 // 3
 
 
 def _json(head: Head) -> bytes:

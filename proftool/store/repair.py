@@ -209,7 +209,7 @@ def _recordings(store: SqlRunStore, mend: bool, recover: Callable[[Path], Run] |
         except StoreError:
             raise  # the store has no room for it; the parts stay
         except ProftoolError as error:
-            yield Finding(what=what, mended=True, how=f"nothing of it is usable ({error.cause}); removed")
+            yield Finding(what=what, mended=True, how=f"nothing of it is usable ({error.cause}), so it is removed")
         else:
             yield Finding(what=what, mended=True, how=f"recovered as run `{run.id}`")
         store.discard_recording(folder)

@@ -79,12 +79,20 @@ class SqlRunStore:
 
     def add(self, profile: Profile, *, label: str | None = None) -> Run:
         """Store a profile, secrets redacted; the run that can be announced. The size cap may take older unlabelled runs."""
-        from proftool.formats import native
+        return self.add_redacted(self.redacted(profile), label=label)
+
+    def redacted(self, profile: Profile) -> Profile:
+        """The profile without its secrets: what may be shown and written."""
         from proftool.store.redact import redact_profile
+
+        return redact_profile(profile, self._redact)
+
+    def add_redacted(self, profile: Profile, *, label: str | None = None) -> Run:
+        """`add` for what `redacted` gave."""
+        from proftool.formats import native
 
         if label is not None:
             check_label(label)
-        profile = redact_profile(profile, self._redact)
         run = self.insert(profile, native.dumps(profile), label)
         if self._size_cap_bytes is not None:
             self._keep_size(run, self._size_cap_bytes)

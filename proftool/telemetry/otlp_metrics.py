@@ -53,7 +53,8 @@ def encode(samples: Sequence[Sample], *, service: str, started_ns: int, time_ns:
 
 
 def _add(metric: Metric, sample: Sample, started_ns: int, time_ns: int) -> None:
-    cumulative = 2
+    from opentelemetry.proto.metrics.v1.metrics_pb2 import AGGREGATION_TEMPORALITY_CUMULATIVE as cumulative
+
     kind = sample.description.kind
     if kind == "gauge":
         point = metric.gauge.data_points.add(time_unix_nano=time_ns, as_double=sample.value)

@@ -27,6 +27,7 @@ import math
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import median
 from typing import Protocol, cast
 
@@ -229,6 +230,18 @@ def read_rules(alerts: Mapping[str, object], slos: Mapping[str, object]) -> tupl
         metric, labels = _which(f"slo.{name}", of)
         found.append(Slo(name=name, objective=objective, latency_s=_number(f"slo.{name}", of, "latency"), metric=metric, labels=labels))
     return tuple(found)
+
+
+def load_rules(file: Path) -> tuple[Rule, ...]:
+    """The rules of a pyproject.toml."""
+    import tomllib
+
+    try:
+        tool = cast(dict[str, dict[str, dict[str, object]]], tomllib.loads(file.read_text("utf-8")).get("tool", {}))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot read `{file}`", cause=str(error), fix="name a pyproject.toml that can be read") from error
+    of = tool.get("proftool", {})
+    return read_rules(of.get("alerts", {}), of.get("slo", {}))
 
 
 def _alert(name: str, of: Mapping[str, object]) -> Rule:

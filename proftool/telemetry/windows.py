@@ -6,7 +6,7 @@ duration. A counter that went back (a service that began anew) counts from zero,
 
 from __future__ import annotations
 
-from collections import deque
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -76,15 +76,19 @@ class History:
 
     def __init__(self, keep_s: float) -> None:
         self._keep_s = keep_s
-        self._readings: deque[Reading] = deque()
+        self._readings: list[Reading] = []
+        self._times: list[float] = []
         self._bounds: tuple[float, ...] = ()
 
     def add(self, reading: Reading, bounds: tuple[float, ...]) -> None:
         """The newest reading."""
         self._bounds = bounds or self._bounds
         self._readings.append(reading)
-        while len(self._readings) > 2 and self._readings[1].time_s <= reading.time_s - self._keep_s:
-            self._readings.popleft()
+        self._times.append(reading.time_s)
+        # The newest reading that is old enough for the longest window stays, all before it go.
+        old = bisect_right(self._times, reading.time_s - self._keep_s) - 1
+        if old > 0:
+            del self._readings[:old], self._times[:old]
 
     @property
     def latest(self) -> Reading | None:
@@ -96,11 +100,7 @@ class History:
         if len(self._readings) < 2:
             return None
         new = self._readings[-1]
-        old = self._readings[0]
-        for reading in reversed(self._readings):
-            if reading.time_s <= new.time_s - seconds:
-                old = reading
-                break
+        old = self._readings[min(max(0, bisect_right(self._times, new.time_s - seconds) - 1), len(self._readings) - 2)]
         value, failed = new.value - old.value, new.failed - old.failed
         before = old.counts or (0,) * len(new.counts)
         if sum(new.counts) < sum(before) or value < 0 or failed < 0:

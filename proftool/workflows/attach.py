@@ -21,6 +21,7 @@ from proftool.errors import ProftoolError, TargetError, UsageError
 from proftool.launch import attach as attaching
 from proftool.launch import preflight, speed
 from proftool.settings import Settings
+from proftool.workflows import recover
 from proftool.workflows.choose import Wishes, choose
 from proftool.workflows.record import Circumstances, Kept, Recorded, fault, keep, read
 
@@ -99,6 +100,7 @@ def attach(request: Request, store: SqlRunStore, settings: Settings, say: Say) -
         kept: list[Kept] = []
         try:
             command = choice.backend.command(process, options, folder)
+            recover.note(folder, process, choice, request.label)
             circumstances = Circumstances(process.cwd or Path.cwd(), speed.start(), command.reader)
             gathering = Thread(target=circumstances.gather, name="proftool-circumstances", daemon=True)
             gathering.start()

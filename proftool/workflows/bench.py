@@ -1,46 +1,37 @@
 """`bench` and `ab`: measure benchmarks, compare two sides of a repository, and name the functions behind a difference.
 
-The verdict comes from the timed pairs alone. A flagged benchmark is then recorded in separate pairs, the sides in turn, and the profiles
-are compared like any others; the functions that changed are its causes, each with its share of the benchmark's own change.
+The verdict comes from the timed pairs alone. A flagged benchmark is then recorded in separate pairs (causes.py).
 """
 
 from __future__ import annotations
 
-import os
 import random
-import subprocess
-import sys
-import tempfile
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import msgspec
-import numpy as np
 
-from proftool import registry
 from proftool.bench import checkouts
-from proftool.bench.pairs import Compared, NullControl, Plan, Series, compare
-from proftool.bench.processes import WORKER, Side, Value, discover, measure, measure_command
-from proftool.bench.report import Cause, Measured
+from proftool.bench.checkouts import Setting
+from proftool.bench.measured import Measured
+from proftool.bench.pairs import Plan, Series, compare
+from proftool.bench.processes import WORKER, Side, Value, discover, does_work, measure, measure_command, seen_outside
+from proftool.bench.report import Comparison
 from proftool.bench.statistics import Verdict
-from proftool.contracts import Mode
-from proftool.errors import BackendFailed, BackendUnavailable, UsageError
-from proftool.formats import native
+from proftool.errors import UsageError
 from proftool.launch.interpreter import inspect
-from proftool.model.compare import diff as compare_profiles
-from proftool.model.profile import Profile
-from proftool.model.transform import strip_frames
-from proftool.workflows.changed import touched_lines
+from proftool.workflows.causes import Explained, Work, explain
 
 Say = Callable[[str], None]
 N_PROCESSES = 12
 """Of `bench`: one value each."""
-PROFILE_PAIRS = 6
 PROFILE_LEAST_NS = 600_000_000
 """How long one recording of a benchmark lasts at least."""
-MAX_CAUSES = 8
+TRACE_NS = 100_000_000
+"""How long the traced run would take without the tracer."""
 _RUN_WORKER = "import runpy, sys; del sys.argv[0]; runpy.run_path(sys.argv[0], run_name='__main__')"
 """Not as a script: the project of a script is where it lies, and the worker lies in proftool."""
 BUDGET_S = 45.0
@@ -48,31 +39,50 @@ BUDGET_S = 45.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """What `ab` found."""
+class Asked:
+    """What `ab` is to compare."""
 
     base: str
-    new: str
-    answers: tuple[Compared, ...]
-    control: NullControl
-    causes: dict[str, tuple[Cause, ...]]
+    head: str | None = None
+    command: Sequence[str] | None = None
+    paths: Sequence[Path] = ()
+    only: str | None = None
+    """The one benchmark to compare, by `file.py::name`."""
+    settings: tuple[Setting, Setting]
+    carry: Sequence[str] = ()
+    build: str | None = None
+    most_pairs: int = 60
+    budget_s: float | None = None
+    clock: Literal["cpu", "wall"] | None = None
+    """None chooses by what the work does."""
+    quantity: Literal["time", "peak"] = "time"
+    pages: Path | None = None
+    """Folder for differential flame graphs; None writes none."""
+    with_causes: bool = True
 
-    @property
-    def exit_status(self) -> int:
-        """0 nothing is slower, 1 something is, 10 undecided."""
-        verdicts = {a.verdict for a in self.answers}
-        return 1 if Verdict.SLOWER in verdicts else 10 if Verdict.INCONCLUSIVE in verdicts else 0
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """One benchmark or command that both sides have."""
+
+    series: Series
+    work: Work
+
+
+def here(python: Path) -> Side:
+    """The working folder as a side of its own."""
+    return Side(name="here", root=Path.cwd(), python=python)
 
 
 def bench(paths: Sequence[Path], *, python: Path, processes: int = N_PROCESSES, say: Say) -> list[Measured]:
     """One value a process of every benchmark below the paths, round-robin so that all meet the same machine."""
-    side = Side(name="here", root=Path.cwd(), python=python)
+    side = here(python)
     found = discover(paths or [Path()], side)
     if not found:
         raise UsageError(
             "no benchmarks found",
-            cause="no function named `bench_*` in files named `bench_*.py`",
-            fix="name a file: `proftool bench bench_things.py`",
+            cause="no function named `bench_*` in files named `bench_*.py`, and no test that asks for the fixture `benchmark`",
+            fix="name a file: `proftool bench bench_things.py` or `proftool bench test_things.py`",
         )
     order = random.Random(0)
     values: dict[tuple[Path, str], list[Value]] = {one: [] for one in found}
@@ -81,205 +91,133 @@ def bench(paths: Sequence[Path], *, python: Path, processes: int = N_PROCESSES, 
             seen = values[file, name]
             seen.append(measure(side, file, name, seed=order.randrange(1, 1 << 32), loops=seen[0].loops if seen else 0))
         say(f"{done + 1} of {processes} processes each")
-    return [
-        Measured(
-            name=f"{file.as_posix()}::{name}",
-            clock="cpu",
-            values_ns=np.array([v.cpu_ns for v in own]),
-            peak_bytes=max(v.peak_bytes for v in own),
-            loops=own[0].loops,
-        )
-        for (file, name), own in values.items()
-    ]
+    return [Measured.of(f"{file.as_posix()}::{name}", own) for (file, name), own in values.items()]
 
 
-def ab(
-    base: str,
-    head: str | None,
-    *,
-    command: Sequence[str] | None,
-    paths: Sequence[Path],
-    python: Path,
-    carry: Sequence[str] = (),
-    most_pairs: int = 60,
-    budget_s: float | None = None,
-    say: Say,
-) -> Answer:
+def bench_command(command: Sequence[str], *, python: Path, processes: int = N_PROCESSES, say: Say) -> list[Measured]:
+    """One value a run of a command line."""
+    side = here(python)
+    order = random.Random(0)
+    words = words_of(command, side)
+    values: list[Value] = []
+    for done in range(processes):
+        values.append(measure_command(side, words, seed=order.randrange(1, 1 << 32)))
+        say(f"{done + 1} of {processes} runs")
+    return [Measured.of(" ".join(command), values)]
+
+
+def ab(asked: Asked, *, say: Say) -> Comparison:
     """Compare the same work at two revisions, or at one and the working tree."""
-    with checkouts.sides(Path.cwd(), base, head, python=python, carry=carry) as (old, new):
+    begin = time.monotonic()
+    with checkouts.sides(Path.cwd(), asked.base, asked.head, settings=asked.settings, carry=asked.carry, build=asked.build) as (old, new):
         both = {"base": old, "new": new}
-        if command is not None:
-            series, works = _command_series(command, both)
-        else:
-            series, works = _bench_series(paths or [Path()], both)
-        plan = Plan(most_pairs=most_pairs, most_seconds=budget_s if budget_s is not None else BUDGET_S * len(series))
+        found = subjects(asked, both)
+        series = [one.series for one in found]
+        plan = Plan(most_pairs=asked.most_pairs, most_seconds=BUDGET_S * len(series) if asked.budget_s is None else asked.budget_s)
         answers, control = compare(
             series, plan, seed=random.randrange(1 << 30), progress=lambda n, most: say(f"pair {n} of at most {most}")
         )
-        causes: dict[str, tuple[Cause, ...]] = {}
-        for answer in answers:
-            if answer.verdict in (Verdict.SLOWER, Verdict.FASTER):
-                say(f"{answer.name} is {answer.verdict}: recording {PROFILE_PAIRS} pairs for the cause")
-                causes[answer.name] = _causes(answer, works[answer.name], both)
-    return Answer(base=old.name, new=new.name, answers=tuple(answers), control=control, causes=causes)
+        seconds = time.monotonic() - begin
+        explained: dict[str, Explained] = {}
+        for answer, one in zip(answers, found, strict=True):
+            if asked.with_causes and answer.verdict in (Verdict.SLOWER, Verdict.FASTER) and asked.quantity == "time":
+                explained[answer.name] = explain(answer, one.work, both, asked.pages, say)
+    return Comparison(
+        base=old.name,
+        new=new.name,
+        answers=tuple(answers),
+        control=control,
+        causes={name: one.causes for name, one in explained.items()},
+        pages={name: one.page for name, one in explained.items() if one.page},
+        seconds=seconds,
+    )
 
 
-@dataclass(frozen=True, slots=True)
-class _Work:
-    """How to run one benchmark under a profiler: its command line, and how many runs of the work that is."""
+def subjects(asked: Asked, both: dict[str, Side]) -> list[Subject]:
+    """What is compared; each side has run once, and only its own code."""
+    if asked.command is not None:
+        return [_of_command(asked, both)]
+    return _of_benchmarks(asked, both)
 
-    argv: Sequence[str]
-    runs: int
 
-
-def _command_series(command: Sequence[str], both: dict[str, Side]) -> tuple[list[Series], dict[str, _Work]]:
+def words_of(command: Sequence[str], side: Side) -> list[str]:
+    """The command with the side's interpreter where it says `python`."""
     if not command:
         raise UsageError(
-            "no command to compare", cause="nothing stands after `--`", fix="`proftool ab main -- python app.py`, or `--bench`"
+            "no command to measure", cause="nothing stands after `--`", fix="`proftool ab main -- python app.py`, or `--bench`"
         )
-    words = [str(both["base"].python) if command[0] in ("python", "python3") else command[0], *command[1:]]
-    first = measure_command(both["base"], words, seed=1)
+    return [str(side.python) if command[0] in ("python", "python3") else command[0], *command[1:]]
+
+
+def _of_command(asked: Asked, both: dict[str, Side]) -> Subject:
+    command = asked.command or ()
+    words = {name: words_of(command, side) for name, side in both.items()}
+    first: dict[str, Value] = {}
+    for name, side in both.items():
+        first[name], wrong = seen_outside(side, words[name], seed=1)
+        _refuse_outside(side, wrong)
 
     def value(side: Literal["base", "new"], seed: int) -> Value:
-        return measure_command(both[side], words, seed=seed)
+        return measure_command(both[side], words[side], seed=seed)
 
     # A command that mostly waits is judged by what its user sees; one that works, by what it costs.
-    clock: Literal["cpu", "wall"] = "cpu" if first.cpu_ns > 0.5 * first.wall_ns else "wall"
+    clock: Literal["cpu", "wall"] = asked.clock or ("cpu" if does_work([*first.values()]) else "wall")
     name = " ".join(command)
-    return [Series(name=name, measure=value, clock=clock)], {name: _Work(words, 1)}
+    series = Series(name=name, measure=value, clock=clock, quantity=asked.quantity)
+    return Subject(series, Work(words["base"], 1, words["base"], 1))
 
 
-def _bench_series(paths: Sequence[Path], both: dict[str, Side]) -> tuple[list[Series], dict[str, _Work]]:
+def _of_benchmarks(asked: Asked, both: dict[str, Side]) -> list[Subject]:
+    paths = [Path(asked.only.partition("::")[0])] if asked.only else asked.paths or [Path()]
     found = {side: discover(paths, both[side]) for side in ("base", "new")}
     common = [one for one in found["new"] if one in found["base"]]
+    if asked.only:
+        common = [one for one in common if one[1] == (asked.only or "").partition("::")[2]]
     if not common:
         raise UsageError(
             "no benchmark is on both sides",
             cause="functions named `bench_*` in files named `bench_*.py` are looked for",
             fix="compare a command instead: `proftool ab BASE -- python app.py`",
         )
-    series: list[Series] = []
-    works: dict[str, _Work] = {}
+    result: list[Subject] = []
     for file, name in common:
-        first = measure(both["base"], file, name, seed=1)
-        if first.outside:
-            module, path = next(iter(first.outside.items()))
-            raise UsageError(
-                "a side would run the other side's code",
-                cause=f"module `{module}` comes from {path}, outside of {both['base'].root}",
-                fix="run in an environment where the project is not installed, or name its source folder in pyproject.toml",
-            )
+        first = {side: measure(both[side], file, name, seed=1) for side in ("base", "new")}
+        for side in ("base", "new"):
+            _refuse_outside(both[side], first[side].outside)
+        loops = first["base"].loops
 
-        def value(side: Literal["base", "new"], seed: int, file: Path = file, name: str = name, loops: int = first.loops) -> Value:
+        def value(side: Literal["base", "new"], seed: int, file: Path = file, name: str = name, loops: int = loops) -> Value:
             return measure(both[side], file, name, seed=seed, loops=loops)
 
-        label = f"{file.as_posix()}::{name}"
-        series.append(Series(name=label, measure=value))
-        per_loop_ns = max(first.wall_ns * first.loops, 1.0)
-        values = max(int(PROFILE_LEAST_NS / per_loop_ns), 3)
-        spec = msgspec.json.encode({"loops": first.loops, "values": values, "least_ns": 1, "warmup_ns": 0}).decode()
-        works[label] = _Work([str(both["base"].python), "-c", _RUN_WORKER, str(WORKER), "run", str(file), name, spec], values * first.loops)
-    return series, works
+        own = first["base"]
+        clock: Literal["cpu", "wall"] = asked.clock or ("cpu" if does_work([*first.values()]) else "wall")
+        series = Series(name=f"{file.as_posix()}::{name}", measure=value, clock=clock, quantity=asked.quantity)
+        result.append(Subject(series, work_of(both["base"], file, name, own)))
+    return result
 
 
-def _causes(answer: Compared, work: _Work, both: dict[str, Side]) -> tuple[Cause, ...]:
-    profiles: dict[str, list[Profile]] = {"base": [], "new": []}
-    for pair in range(PROFILE_PAIRS):
-        for side in ("base", "new") if pair % 2 else ("new", "base"):
-            profiles[side].append(_recorded(work, both[side], seed=pair + 1))
-    found = compare_profiles(profiles["base"], profiles["new"], names=("base", "new"))
-    strings, f = found.profile.strings, found.profile.functions
-    measured_ns = float(np.median(answer.new_ns) - np.median(answer.base_ns))
-    touched = _touched(both)
-    causes: list[Cause] = []
-    flagged = [c for c in found.functions if str(c.verdict) in ("slower", "faster", "new", "gone", "moved")]
-    # The functions whose change reaches its own noise come first; without any, the largest is named with its interval.
-    for change in (flagged or list(found.functions[:1]))[:MAX_CAUSES]:
-        file, line = strings[int(f.file[change.function])], int(f.first_line[change.function])
-        delta_ns = change.delta_self / work.runs
-        causes.append(
-            Cause(
-                name=strings[int(f.qualname[change.function])],
-                module=strings[int(f.module[change.function])] or None,
-                file=file or None,
-                line=line or None,
-                delta_ns=delta_ns,
-                share=delta_ns / measured_ns if measured_ns else None,
-                low_ns=None if change.low is None else change.low / work.runs,
-                high_ns=None if change.high is None else change.high / work.runs,
-                changed_in_diff=_was_touched(touched, both["new"], file, line),
-            )
+def work_of(side: Side, file: Path, name: str, first: Value) -> Work:
+    """How to run a benchmark under a profiler, by what one value of it said."""
+    loop_ns = max(first.wall_ns * first.loops, 1.0)
+    values = max(int(PROFILE_LEAST_NS / loop_ns), 3)
+    few = min(max(int(TRACE_NS / max(first.wall_ns, 1.0)), 1), first.loops)
+
+    def argv(loops: int, values: int) -> list[str]:
+        spec = msgspec.json.encode({"loops": loops, "values": values, "least_ns": 1, "warmup_ns": 0}).decode()
+        return [str(side.python), "-c", _RUN_WORKER, str(WORKER), "run", str(file), name, spec]
+
+    return Work(argv(first.loops, values), values * first.loops, argv(few, 1), few)
+
+
+def _refuse_outside(side: Side, wrong: Mapping[str, str]) -> None:
+    if wrong:
+        module, path = next(iter(wrong.items()))
+        raise UsageError(
+            f"side {side.name} would run code that is not its own",
+            cause=f"module `{module}` comes from {path}, outside of {side.tree}",
+            fix="name its source folder in pyproject.toml ([tool.setuptools.packages.find] where), or give each side an environment of its "
+            "own by `--base-python` and `--new-python`",
         )
-    return tuple(causes)
-
-
-def _inside_sampler() -> str:
-    """The backend that samples stacks from inside the target."""
-    for name in registry.names("backend"):
-        able = registry.backend(name).capabilities
-        if able.in_process and able.stacks and Mode.SAMPLE in able.modes:
-            return name
-    raise BackendUnavailable(
-        "no backend samples from inside the target", cause="none is registered", fix="`proftool doctor` lists the backends"
-    )
-
-
-def _recorded(work: _Work, side: Side, *, seed: int) -> Profile:
-    """The work once under the in-process sampler, whose millisecond finds small functions; proftool runs as a command of its own, so that
-    the side's folder and environment are its."""
-    with tempfile.TemporaryDirectory(prefix="proftool-ab-") as folder:
-        file = Path(folder) / "run.proftool"
-        read, write = os.pipe()
-        env = side.environment(seed) | {"PROFTOOL_BENCH_FD": str(write), "PROFTOOL_STORE": f"sqlite:///{folder}/runs.db"}
-        argv = [sys.executable, "-m", "proftool", "run", "--backend", _inside_sampler(), "--quiet", "-o", str(file), "--", *work.argv]
-        try:
-            done = subprocess.run(
-                argv, cwd=side.root, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, pass_fds=(write,)
-            )
-        finally:
-            os.close(write)
-            os.close(read)
-        if not file.exists():
-            said = done.stderr.decode(errors="replace").strip().splitlines()
-            raise BackendFailed(
-                f"side {side.name} could not be recorded",
-                cause=said[-1] if said else f"status {done.returncode}",
-                fix="profile the command by itself: `proftool run`",
-            )
-        profile = native.loads(file.read_bytes())
-    own = {at for at, text in enumerate(profile.strings) if text.endswith("_worker.py")}
-    return strip_frames(profile, np.isin(profile.functions.file, list(own))) if own else profile
-
-
-def _touched(both: dict[str, Side]) -> dict[str, list[tuple[int, int]]]:
-    """Lines of the new side that differ from the base side."""
-    new = checkouts.top_level(both["new"].root)
-    base = checkouts.git(both["base"].root, "rev-parse", "HEAD").strip()
-    return touched_lines(new, base) or {}
-
-
-def _was_touched(touched: dict[str, list[tuple[int, int]]], side: Side, file: str, line: int) -> bool:
-    ranges = touched.get(file, [])
-    if not ranges or not line:
-        return False
-    last = _last_line(side.root / file, line)
-    return any(low <= last and line <= high for low, high in ranges)
-
-
-def _last_line(path: Path, first_line: int) -> int:
-    import ast
-
-    try:
-        tree = ast.parse(path.read_bytes())
-    except (OSError, SyntaxError, ValueError):
-        return first_line
-    ends = [
-        node.end_lineno or first_line
-        for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
-        and first_line in (node.lineno, *(d.lineno for d in getattr(node, "decorator_list", ())))
-    ]
-    return max(ends, default=first_line)
 
 
 def interpreter(python: Path | None) -> Path:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import ast
 import re
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 
+from proftool.launch import git
 from proftool.model.diff import Diff, FunctionChange
 from proftool.model.explain import explain
 
 _HUNK = re.compile(r"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
-_LIMIT_S = 10.0
 
 
 def with_changes(diff: Diff, cwd: Path) -> Diff:
@@ -49,24 +48,30 @@ def with_changes(diff: Diff, cwd: Path) -> Diff:
 
 def touched_lines(cwd: Path, *commits: str) -> dict[str, list[tuple[int, int]]] | None:
     """File (from the checkout's root) -> ranges of lines of the new side that changed; None where git cannot tell."""
-    command = ["git", "-c", "core.fsmonitor=false", "diff", "--no-ext-diff", "--no-color", "--relative", "-U0", *commits, "--", "*.py"]
-    try:
-        done = subprocess.run(
-            command, cwd=cwd, capture_output=True, stdin=subprocess.DEVNULL, timeout=_LIMIT_S, text=True, errors="replace"
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    if done.returncode != 0:
+    told = git.changed_lines(cwd, *commits)
+    if told is None:
         return None
     result: dict[str, list[tuple[int, int]]] = {}
     file = ""
-    for line in done.stdout.splitlines():
+    for line in told.splitlines():
         if line.startswith("+++ "):
             file = line[6:].strip() if line.startswith("+++ b/") else ""
         elif file and (hunk := _HUNK.match(line)):
             start, count = int(hunk[3]), int(hunk[4]) if hunk[4] is not None else 1
             result.setdefault(file, []).append((start, start + max(count - 1, 0)))
     return result
+
+
+def untracked(root: Path) -> frozenset[str]:
+    """Python files below the root of a checkout that git does not hold and does not ignore: all of each is new."""
+    command = ["git", "-c", "core.fsmonitor=false", "ls-files", "--others", "--exclude-standard", "--", "*.py"]
+    try:
+        done = subprocess.run(
+            command, cwd=root, capture_output=True, stdin=subprocess.DEVNULL, timeout=_LIMIT_S, text=True, errors="replace"
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return frozenset()
+    return frozenset(done.stdout.splitlines()) if done.returncode == 0 else frozenset()
 
 
 def _spans(source: str | None) -> dict[int, int]:

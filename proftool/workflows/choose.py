@@ -195,4 +195,10 @@ def _suited(backend: Backend, options: RecordOptions, wishes: Wishes, settings: 
     able = backend.capabilities
     rate_hz = options.rate_hz if options.rate_hz is not None else settings.rate_hz if able.rate else None
     clock = options.clock if options.clock in able.clocks else min(able.clocks)
-    return replace(options, rate_hz=rate_hz, clock=clock, children=able.children if wishes.children is None else wishes.children)
+    return replace(
+        options,
+        rate_hz=rate_hz,
+        clock=clock,
+        children=able.children if wishes.children is None else wishes.children,
+        overhead_budget=settings.overhead_budget,
+    )

@@ -39,10 +39,11 @@ def examine(settings: Settings, store: SqlRunStore | ProftoolError) -> tuple[Che
 
 
 def mend(store: SqlRunStore) -> list[Finding]:
-    """Repair the store."""
+    """Repair the store, and make runs of what killed recordings left."""
     from proftool.store.repair import repair
+    from proftool.workflows.recover import recover
 
-    return repair(store)
+    return repair(store, recover=lambda folder: recover(folder, store))
 
 
 def document(checks: Sequence[Check], mended: Sequence[Finding]) -> dict[str, object]:

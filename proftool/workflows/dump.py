@@ -5,7 +5,6 @@ A thread is *running* where py-spy found it on a processor or about to be, else 
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from proftool.backends import pyspy
 from proftool.contracts import Process, Unavailable
 from proftool.errors import BackendFailed, BackendUnavailable, PermissionNeeded
 from proftool.launch import preflight
+from proftool.launch.ask import ask
 from proftool.workflows.attach import command_line, stand
 
 _LIMIT_S = 20.0
@@ -89,19 +89,16 @@ def dump(pid: int, *, native: bool = False, children: bool = False) -> Dump:
 
 def _ask(process: Process, *, native: bool, children: bool) -> list[_Thread]:
     argv = pyspy.dump_argv(process, native=native, children=children)
+    told = ask(argv, within_s=_LIMIT_S)
+    if told.status is None:
+        raise _failed(process.pid, f"py-spy: {told.problem}")
     try:
-        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=_LIMIT_S)
-    except subprocess.TimeoutExpired:
-        raise _failed(process.pid, f"py-spy did not answer within {_LIMIT_S:.0f} s") from None
-    except OSError as problem:
-        raise _failed(process.pid, problem.strerror or str(problem)) from problem
-    try:
-        return msgspec.json.decode(done.stdout, type=list[_Thread])
+        return msgspec.json.decode(told.out, type=list[_Thread])
     except msgspec.MsgspecError:
         preflight.facts(process.pid)  # it may have ended meanwhile
-        said = (line.strip().removeprefix("Error: ") for line in done.stderr.decode(errors="replace").splitlines())
-        told = (line for line in said if line and "RUST_BACKTRACE" not in line and "panicked" not in line)
-        raise _failed(process.pid, next(told, "py-spy said nothing")) from None
+        said = (line.strip().removeprefix("Error: ") for line in told.err.decode(errors="replace").splitlines())
+        lines = (line for line in said if line and "RUST_BACKTRACE" not in line and "panicked" not in line)
+        raise _failed(process.pid, next(lines, "py-spy said nothing")) from None
 
 
 def _failed(pid: int, cause: str) -> BackendFailed:

@@ -138,7 +138,7 @@ def import_files(paths: Sequence[Path], store: SqlRunStore, *, label: str | None
             raise UnknownFormat(f"no profile in `{path}`", cause="none of its files is of a known format", fix=_readable())
 
 
-def export_run(name: str, format: str, store: SqlRunStore, cwd: Path, *, max_html_bytes: int) -> Exported:
+def export_run(name: str, format: str, store: SqlRunStore, cwd: Path, *, max_html_bytes: int, editor: str | None = None) -> Exported:
     """
     A run, or a file, as the content of a file of another format.
 
@@ -154,9 +154,8 @@ def export_run(name: str, format: str, store: SqlRunStore, cwd: Path, *, max_htm
         from proftool.contracts import ReportOptions
 
         report = registry.report("html")
-        return Exported(
-            name=shown, format=format, content=report.render(found.load(store), ReportOptions(max_bytes=max_html_bytes)), lost=()
-        )
+        content = report.render(found.load(store), ReportOptions(max_bytes=max_html_bytes, editor=editor))
+        return Exported(name=shown, format=format, content=content, lost=())
     if format not in registry.names("format"):
         _unknown_format(format)
     writer = registry.format(format)

@@ -7,30 +7,47 @@ import secrets
 import subprocess
 import sys
 import webbrowser
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from proftool import registry
-from proftool.contracts import ReportOptions, Run, WritableFormat
+from proftool.contracts import Run, WritableFormat
 from proftool.errors import BackendUnavailable
 from proftool.settings import Settings
 from proftool.workflows.history import write_file
+from proftool.workflows.report import page_options
 
 if TYPE_CHECKING:
     from proftool.model.profile import Profile
     from proftool.store.runs import SqlRunStore
 
 
-def page(profile: Profile, settings: Settings, path: Path, metric: str | None = None) -> None:
-    """Write the offline page; AssetsMissing where the viewer was not built."""
-    write_file(path, registry.report("html").render(profile, ReportOptions(metric=metric, max_bytes=settings.html_size_bytes)))
+def page(profile: Profile, settings: Settings, path: Path, metric: str | None = None) -> bool:
+    """Write the offline page; does the whole profile stand on it? AssetsMissing where the viewer was not built."""
+    from proftool.reports.flamegraph import report
+
+    made = report.draw(profile, page_options(settings, metric))
+    write_file(path, made.content)
+    return made.folded is None
+
+
+def serve(profile: Profile, settings: Settings, metric: str | None, say: Callable[[str], None]) -> None:
+    """Serve the whole of a profile that one page cannot hold, and show its first page, until interrupted."""
+    from proftool.workflows.serve import serve
+
+    def ready(url: str) -> None:
+        say(f"the whole run is served at {url}\nits smallest parts are folded: a click on `(n others)` opens them; Ctrl-C ends the server")
+        webbrowser.open(url)
+
+    serve(profile, page_options(settings, metric), ready)
 
 
 def open_page(profile: Profile, run: Run | None, settings: Settings, store: SqlRunStore, metric: str | None = None) -> str:
     """Write the page beside the store and open it; what to tell the user."""
     path = report_path(store, run, "html")
-    page(profile, settings, path, metric)
-    return browse(path)
+    whole = page(profile, settings, path, metric)
+    return browse(path) + ("" if whole else "; its smallest parts are folded: `proftool open` serves all of it")
 
 
 def report_path(store: SqlRunStore, run: Run | None, suffix: str) -> Path:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import platform
 import socket
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from importlib import import_module
@@ -24,6 +25,7 @@ from proftool.launch.interpreter import inspect
 from proftool.launch.replay import Replay
 from proftool.launch.start import launch
 from proftool.settings import Settings
+from proftool.workflows import recover
 from proftool.workflows.choose import Choice, Wishes, choose
 
 if TYPE_CHECKING:
@@ -147,6 +149,7 @@ def _pass(request: Request, choice: Choice, store: SqlRunStore, stdin: Replay) -
     folder = store.recordings_folder()
     try:
         command = choice.backend.command(request.program, choice.options, folder)
+        recover.note(folder, request.program, choice, request.label)
         circumstances = Circumstances(Path.cwd(), speed.start(), command.reader)
         with stdin.one() as fd:
             recording = launch(
@@ -188,10 +191,11 @@ def keep(passes: list[Profile], label: str | None, store: SqlRunStore, losses: l
     from proftool.model.merge import lenses
     from proftool.model.quality import judge
 
-    profile = checked(passes[0] if len(passes) == 1 else lenses(passes))
+    # Also what is only shown, or written with `-o`, holds no secret.
+    profile = store.redacted(checked(passes[0] if len(passes) == 1 else lenses(passes)))
     profile = profile.with_meta(replace(profile.meta, quality=judge(profile, n_cores=os.cpu_count())))
     try:
-        return Kept(profile=profile, run=store.add(profile, label=label))
+        return Kept(profile=profile, run=store.add_redacted(profile, label=label))
     except StoreError as error:
         losses.append(error)
         return Kept(profile=profile, run=None)
@@ -211,19 +215,25 @@ class Circumstances:
 
     def gather(self) -> None:
         """Called once, when the target's own code may run."""
+        asking = threading.Thread(target=self._ask_git, name="proftool-git", daemon=True)
+        asking.start()
+        for name in filter(None, (self._reader, *_NEEDED_AFTER)):
+            import_module(name)
+        asking.join()
+
+    def _ask_git(self) -> None:
+        """Beside the imports: git's two answers take as long as a third of them."""
         from proftool.launch import git
 
         self.git = git.describe(self._cwd)
-        for name in filter(None, (self._reader, *_NEEDED_AFTER)):
-            import_module(name)
 
 
 def machine() -> str:
     """Processor and number of cores."""
-    model = platform.processor() or platform.machine()
+    model = None
     try:
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
-            model = next((line.partition(":")[2].strip() for line in file if line.startswith("model name")), model)
+            model = next((line.partition(":")[2].strip() for line in file if line.startswith("model name")), None)
     except OSError:
         pass
-    return f"{model}, {os.cpu_count() or 1} cores"
+    return f"{model or platform.processor() or platform.machine()}, {os.cpu_count() or 1} cores"  # platform starts a `uname`

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 _REPORTS = {".html": "html", ".htm": "html", ".json": "json", ".md": "markdown", ".txt": "summary"}
 
 
+def page_options(settings: Settings, metric: str | None = None) -> ReportOptions:
+    """What the settings say of an HTML page."""
+    return ReportOptions(metric=metric, max_bytes=settings.html_size_bytes, editor=settings.editor)
+
+
 def show_document(profile: Profile, run: Run | None) -> dict[str, object]:
     """The JSON document of `show`."""
     from proftool import insights
@@ -42,7 +47,7 @@ def write(profile: Profile, path: Path, settings: Settings, *, run: Run | None =
 
         content = json.dumps(show_document(profile, run), ensure_ascii=False, indent=1).encode("utf-8", "backslashreplace")
     elif kind == "report":
-        content = registry.report(name).render(profile, ReportOptions(max_bytes=settings.html_size_bytes))
+        content = registry.report(name).render(profile, page_options(settings))
     else:
         writer = registry.format(name)
         assert isinstance(writer, WritableFormat)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from array import array
+from dataclasses import replace
 from marshal import loads
 from pathlib import Path
 
 import pytest
 
-from proftool.backends.pyinstrument import backend
+from proftool.backends.pyinstrument import RECORDER, backend
 from proftool.contracts import Clock, Interpreter, Mode, Program, Recording, RecordOptions, Unavailable
 from proftool.errors import BackendUnavailable
 from proftool.launch.start import launch
@@ -104,3 +105,52 @@ def test_time_in_line_beyond_a_sample_is_that_of_the_next() -> None:
 
     assert _fitted(np.array([0, 50, 0, 5]), np.array([1, 2, 45, 9])).tolist() == [0, 2, 45, 8]
     assert _fitted(np.array([1, 2]), np.array([1, 2])).tolist() == [1, 2]
+
+
+def test_a_stack_that_is_dear_to_sample_lowers_the_rate(tmp_path: Path) -> None:
+    """Of the thread whose stack it is, and the run says so; time is still told whole."""
+    text = (
+        "import sys, time\nsys.setrecursionlimit(3000)\ndef down(n):\n    if n: return down(n - 1)\n"
+        "    end = time.perf_counter() + 2\n    while time.perf_counter() < end: sum(range(200))\ndown(900)\n"
+    )
+    profile = backend.read(record(tmp_path, text, overhead_budget=0.001))
+    one = profile.meta.passes[0]
+    assert one.rate_kept_hz is not None
+    assert one.rate_kept_hz < 500
+    assert any("beyond the overhead budget" in note for note in one.notes)
+    assert total(profile, "wall_time") > 1.8e9
+
+
+def test_asyncio_tasks_are_lanes(tmp_path: Path) -> None:
+    """By their name, or their coroutine's where nobody named them; the loop's own time is the thread's, and what is not seen is said."""
+    text = (
+        "import asyncio\nasync def fetch(n):\n    await asyncio.sleep(0.1)\n    burn(0.1)\n"
+        "async def main():\n    task = asyncio.create_task(fetch(0), name='refresher')\n"
+        "    await asyncio.gather(fetch(1), fetch(2), fetch(3))\n    await task\nasyncio.run(main())\n"
+    )
+    profile = checked(backend.read(record(tmp_path, text)))
+    names = [profile.text(int(name)) for name in profile.lanes.task]
+    assert {"", "refresher", "fetch"} <= set(names)
+    assert len(names) == len(set(names))
+    own = {
+        name: int(profile.cells.value[(profile.cells.lane == lane) & (profile.cells.metric == 0)].sum()) for lane, name in enumerate(names)
+    }
+    assert own["fetch"] > 1.5 * own["refresher"] > 0.1e9
+    assert any("await" in sentence for sentence in profile.meta.passes[0].unseen)
+
+
+def test_a_long_recording_keeps_its_totals_in_bounded_memory(tmp_path: Path) -> None:
+    """Only the latest samples stay in the timeline; older ones count in the totals, and the run says so."""
+    few = tmp_path / "recorder.py"
+    few.write_text(RECORDER.read_text().replace("TIMELINE_MAX = 200_000", "TIMELINE_MAX = 20"))
+    asked = RecordOptions(mode=Mode.SAMPLE)
+    program = Program(python=Path(sys.executable), code=BURN + "time.sleep(0.2)\nfor _ in range(8): burn(0.1)\n")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    recording = launch(program, replace(backend.command(program, asked, folder), recorder=few), asked, folder)
+    profile = checked(backend.read(recording))
+    assert len(profile.samples) <= 20
+    assert 0.9e9 < total(profile, "wall_time") <= recording.duration_ns
+    assert total(profile, "waiting_time") > 0.15e9
+    assert total(profile, "samples") == profile.meta.passes[0].samples > 20
+    assert any("earlier ones count in the totals alone" in note for note in profile.meta.passes[0].notes)

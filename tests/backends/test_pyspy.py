@@ -94,3 +94,9 @@ def test_a_child_is_a_lane_of_its_own(tmp_path: Path) -> None:
     assert len(pids) == 2
     (child,) = pids - {first}
     assert set(profile.lanes.ppid[profile.lanes.pid == child].tolist()) == {first}
+
+
+def test_tasks_that_are_not_told_apart_are_admitted(tmp_path: Path) -> None:
+    """Where the program ran an event loop, and only there."""
+    _, profile = recorded(tmp_path, "import asyncio\nasync def main(): burn(0.3)\nasyncio.run(main())\n")
+    assert any("tasks are not told apart" in sentence for sentence in profile.meta.passes[0].unseen)

@@ -52,3 +52,14 @@ def test_a_process_that_ended_and_was_not_asked_for_its_status_does_not_wait(tmp
     """What follows the end of the recording is left out."""
     clock = watched(tmp_path, [(0, 0, 0), (20, 20, 0), (40, 40, 0), (400, 40, 0), (800, 40, 0)], duration_ms=40)
     assert clock.time_ns == [0, 20 * MS, 40 * MS]
+
+
+def test_a_profiler_that_waits_for_its_turn_does_not_stop_the_target(tmp_path: Path) -> None:
+    """It stood in line for 60 of 80 ms, but the target was found stopped for 4 of them: the thread sleeps."""
+    rows = [(0, 0, 0), (20, 0, 0), (40, 0, 0), (60, 0, 0), (80, 0, 0)]
+    lines = [f"{at * MS} {TID} {TID} {run * MS} {line * MS}" for at, run, line in rows]
+    lines += [f"{at * MS} 0 99 {at // 4 * MS} {at // 2 * MS}" for at, _, _ in rows]
+    (tmp_path / clocks.FILE).write_text("\n".join(lines) + "\n", encoding="ascii")
+    blind, looked = (read_clocks(tmp_path, 1000 * MS, stopped_ns)[TID] for stopped_ns in (None, 4 * MS))
+    assert blind.shares(0, 79 * MS) == pytest.approx((0.0, 0.75))
+    assert looked.shares(0, 79 * MS) == pytest.approx((0.0, 0.05))

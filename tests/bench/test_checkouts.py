@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from proftool.bench.checkouts import import_roots, sides
+from proftool.bench.checkouts import Setting, import_roots, sides
 from proftool.bench.processes import discover, measure, measure_command
 from proftool.errors import BackendFailed, UsageError
 
+SETTINGS = (Setting(python=Path(sys.executable)), Setting(python=Path(sys.executable)))
 SUBJECT = """from settings import FACTOR
 def bench_sum():
     return sum(range(int(20_000 * FACTOR)))
@@ -43,7 +44,7 @@ def repository(tmp_path: Path) -> Path:
 
 def test_each_side_runs_its_own_code(repository: Path) -> None:
     """The working tree's edit of an imported module is in the new side alone, and no module comes from outside."""
-    with sides(repository, "base", None, python=Path(sys.executable)) as (base, new):
+    with sides(repository, "base", None, settings=SETTINGS) as (base, new):
         old, edited = (measure(side, Path("bench_subject.py"), "bench_sum", seed=1, values=3, least_ns=1_000_000) for side in (base, new))
     assert edited.cpu_ns > 10 * old.cpu_ns
     assert not old.outside
@@ -54,14 +55,14 @@ def test_the_repository_is_left_as_it_was(repository: Path) -> None:
     """No worktree, branch, stash or index entry stays, also where the comparison raised."""
     looks = (["status", "--porcelain"], ["worktree", "list"], ["branch", "-a"], ["stash", "list"])
     state = [git(repository, *words) for words in looks]
-    with pytest.raises(RuntimeError, match="on the way"), sides(repository, "base", "base", python=Path(sys.executable)):
+    with pytest.raises(RuntimeError, match="on the way"), sides(repository, "base", "base", settings=SETTINGS):
         raise RuntimeError("on the way")
     assert state == [git(repository, *words) for words in looks]
 
 
 def test_benchmarks_are_found_with_their_parameters(repository: Path) -> None:
     """Functions named bench_*, one row a parameter, coroutines too."""
-    with sides(repository, "base", None, python=Path(sys.executable)) as (_, new):
+    with sides(repository, "base", None, settings=SETTINGS) as (_, new):
         names = [name for _, name in discover([Path()], new)]
     assert names == ["bench_sum", "bench_sizes[10]", "bench_sizes[1000]", "bench_async"]
 
@@ -69,7 +70,7 @@ def test_benchmarks_are_found_with_their_parameters(repository: Path) -> None:
 def test_a_raising_benchmark_says_what_it_said(repository: Path) -> None:
     """The error holds the benchmark's own last line and no line of the worker's."""
     (repository / "bench_broken.py").write_text("def bench_broken():\n    raise ValueError('my own')\n")
-    with sides(repository, "base", None, python=Path(sys.executable)) as (_, new), pytest.raises(BackendFailed) as told:
+    with sides(repository, "base", None, settings=SETTINGS) as (_, new), pytest.raises(BackendFailed) as told:
         measure(new, Path("bench_broken.py"), "bench_broken", seed=1)
     assert "ValueError: my own" in told.value.cause
     assert "_worker.py" not in told.value.cause
@@ -77,7 +78,7 @@ def test_a_raising_benchmark_says_what_it_said(repository: Path) -> None:
 
 def test_a_command_is_measured_as_a_whole(repository: Path) -> None:
     """CPU time of a command counts the children it waited for; a failing command is an error with its status."""
-    with sides(repository, "base", None, python=Path(sys.executable)) as (base, _):
+    with sides(repository, "base", None, settings=SETTINGS) as (base, _):
         code = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'sum(range(3_000_000))'])"
         assert measure_command(base, [sys.executable, "-c", code], seed=1).cpu_ns > 20e6
         with pytest.raises(BackendFailed, match="status 4"):
@@ -86,7 +87,7 @@ def test_a_command_is_measured_as_a_whole(repository: Path) -> None:
 
 def test_an_unknown_revision_names_the_known_ones(repository: Path) -> None:
     """The fix lists what git does know."""
-    with pytest.raises(UsageError) as told, sides(repository, "nowhere", None, python=Path(sys.executable)):
+    with pytest.raises(UsageError) as told, sides(repository, "nowhere", None, settings=SETTINGS):
         pass
     assert "base" in told.value.fix
 
@@ -95,7 +96,7 @@ def test_a_built_extension_is_refused(repository: Path) -> None:
     """A compiled file that git ignores would be missing on the other side: refused, naming it."""
     (repository / ".gitignore").write_text("*.so\n")
     (repository / "fast.so").write_bytes(b"")
-    with pytest.raises(UsageError, match=r"fast\.so"), sides(repository, "base", None, python=Path(sys.executable)):
+    with pytest.raises(UsageError, match=r"fast\.so"), sides(repository, "base", None, settings=SETTINGS):
         pass
 
 

@@ -45,11 +45,11 @@ def test_a_planted_slowdown_is_found() -> None:
 
 
 def test_an_obvious_effect_stops_at_the_first_look() -> None:
-    """Twice as slow needs ten pairs and no more."""
-    machine = DriftingMachine(1, 2.0)
+    """Three times as slow needs six pairs and no more."""
+    machine = DriftingMachine(1, 3.0)
     found, _ = compare([Series(name="it", measure=machine.measure)], Plan(), seed=1)
     assert found[0].verdict is Verdict.SLOWER
-    assert len(found[0].base_ns) == 10
+    assert len(found[0].base_ns) == 6
 
 
 def test_both_sides_of_a_pair_share_a_hash_seed() -> None:

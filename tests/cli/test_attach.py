@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import select
@@ -9,12 +10,13 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import pytest
 from cli.command import Project
-from launch.services import service
+from launch.services import service, started
 
 
 def test_attach_keeps_a_run_under_its_label(project: Project) -> None:
@@ -154,3 +156,77 @@ def test_top_draws_the_functions_and_ends_on_ctrl_c(project: Project) -> None:
         assert b"burn" in drawn, (drawn, err)
         assert top.returncode == 0, err
         assert process.poll() is None
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("setpriv"), reason="becomes another user")
+def test_a_user_without_rights_records_a_process_of_their_own() -> None:
+    """And is told in one line what keeps them from recording another's."""
+    as_nobody = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", sys.executable]
+    code = "import time\nprint('ready', flush=True)\ndef spin():\n    while True: sum(range(999))\nspin()\n"
+    with tempfile.TemporaryDirectory(prefix="nobody-", dir="/tmp") as folder:
+        Path(folder).chmod(0o777)
+        (Path(folder) / "pyproject.toml").touch()
+        env = {name: value for name, value in os.environ.items() if not name.startswith("PROFTOOL")} | {"HOME": folder}
+
+        def attach(pid: int, *words: str) -> subprocess.CompletedProcess[str]:
+            command = [*as_nobody, "-m", "proftool", "attach", str(pid), *words]
+            return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=60)
+
+        if subprocess.run([*as_nobody, "-c", "import proftool"], cwd=folder, env=env, capture_output=True).returncode:
+            pytest.skip("this checkout is not readable for others")
+        with started(*as_nobody, "-c", code) as process:
+            done = attach(process.pid, "--duration", "1s", "--label", "own", "--json")
+            scope = Path("/proc/sys/kernel/yama/ptrace_scope")
+            if done.returncode:
+                assert scope.exists(), done.stderr
+                assert "ptrace_scope" in done.stderr
+            else:
+                assert any(row["name"] == "spin" for row in json.loads(done.stdout)["functions"])
+            assert process.poll() is None
+        with service() as process:
+            refused = attach(process.pid, "--duration", "1s")
+            assert process.poll() is None
+        assert refused.returncode == 4
+        assert "another user" in refused.stderr
+        assert "fix:" in refused.stderr
+
+
+def test_match_follows_workers_that_come_and_go(project: Project, tmp_path: Path) -> None:
+    """A master is found by its command line; one of its workers ends and another begins while it is recorded."""
+    (tmp_path / "master.py").write_text(MASTER)
+    with started(sys.executable, str(tmp_path / "master.py"), str(tmp_path / "change")) as process:
+        command = [sys.executable, "-m", "proftool", "attach", "--match", str(tmp_path / "change"), "--duration", "7s", "--json"]
+        attached = subprocess.Popen(command, cwd=project.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert attached.stderr is not None
+        assert "Ctrl-C ends it" in attached.stderr.readline()
+        time.sleep(3)
+        (tmp_path / "change").touch()
+        out, err = attached.communicate(timeout=60)
+        assert attached.returncode == 0, err
+        assert process.poll() is None
+    told = json.loads(out)
+    workers = {lane["pid"] for lane in told["lanes"]} - {process.pid}
+    assert len(workers) >= 3, told["lanes"]
+    assert {lane["ppid"] for lane in told["lanes"] if lane["pid"] in workers} == {process.pid}
+    assert {"early", "late"} <= {row["name"] for row in told["functions"]}
+
+
+MASTER = """
+import ctypes, os, sys, time
+def early():
+    while not os.path.exists(sys.argv[1]): sum(range(9999))
+def late():
+    while True: sum(range(9999))
+def worker(work):
+    if not (pid := os.fork()):
+        ctypes.CDLL(None).prctl(1, 9)  # they die with the master
+        work()
+        os._exit(0)
+    return pid
+gone = [worker(early), worker(early)]
+print("ready", flush=True)
+for pid in gone:
+    os.waitpid(pid, 0)
+    worker(late)
+time.sleep(60)
+"""

@@ -15,7 +15,7 @@ from proftool.errors import ReportError
 from proftool.model import select, transform
 from proftool.model.builder import ProfileBuilder
 from proftool.model.check import checked
-from proftool.model.fold import fold
+from proftool.model.fold import fold, folded
 from proftool.model.profile import PEAK_BYTES, ROOT, WALL_TIME, Profile
 from proftool.model.tree import Tree, function_self, function_total, metric_total, node_function, node_self
 
@@ -225,6 +225,31 @@ def test_fold_by_share_keeps_every_sum_and_every_large_node(profile: Profile, mi
     assert sums(folded) == sums(profile)
     twice = fold(folded, max_nodes=max(1, len(folded.nodes) // 2))
     assert sums(checked(twice)) == sums(profile)
+
+
+@given(profiles(max_stacks=20), st.integers(1, 40))
+def test_fold_says_where_every_node_went(profile: Profile, max_nodes: int) -> None:
+    """Values that follow the places are those of the folded profile, and a node that stays names itself."""
+    made = folded(profile, max_nodes=max_nodes)
+    own = np.zeros(len(made.profile.nodes), np.int64)
+    np.add.at(own, made.place, node_self(profile, 0))
+    assert own.tolist() == node_self(made.profile, 0).tolist()
+    for node, source in enumerate(made.source.tolist()):
+        if made.profile.functions.kind[node_function(made.profile)[node]] != 4:
+            assert made.place[source] == node
+            assert made.profile.nodes.frame[node] == profile.nodes.frame[source]
+
+
+def test_fold_keeps_what_weighs() -> None:
+    """A node of no share in the metric stays where a further value says that it matters."""
+    profile = profile_from_text("""
+        main   main  main  main
+        a.f    a.g   a.h
+        = 96   1     2     1
+    """)
+    weight = np.where(node_self(profile, 0) == 1, 50, 0)
+    weight[0] = 0
+    assert "main;a.g" in stacks(folded(profile, max_nodes=3, weights=(weight,)).profile)
 
 
 def test_fold_says_how_many_children_went() -> None:

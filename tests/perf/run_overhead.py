@@ -3,7 +3,7 @@
 Pairs of bare X and proftool, in turn the one and the other first, so that a slow moment of the machine meets both; the ratio is the
 median of the pairs' ratios. CPU seconds of both (children counted) stand beside, which another program's load hardly touches.
 
-Run: `python tests/perf/run_overhead.py [PAIRS [short|long]]`; PAIRS is 5 unless told, and takes about five minutes on an idle machine.
+Run: `python tests/perf/run_overhead.py [PAIRS [tiny|short|long]]`; PAIRS is 5 unless told: about five minutes on an idle machine.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ text = " ".join("word%d other" % n for n in range(2000))
 for n in range({rounds}):
     json.loads(json.dumps(words.findall(text)))
 """
+TINY = "for n in range(400_000): pass\n"
 PYTHON = sys.executable
 BARE = {
     "pyinstrument": [PYTHON, "-m", "pyinstrument", "-o", "bare.txt"],
@@ -34,7 +35,8 @@ BARE = {
 }
 
 
-LENGTHS = {"short": 30, "long": 1500}
+LENGTHS = {"tiny": 0, "short": 30, "long": 1500}
+"""Rounds of the program; a tiny one counts to 400,000, 10 ms that a sampler can see."""
 
 
 def seconds(command: list[str], folder: Path) -> tuple[float, float] | None:
@@ -80,7 +82,7 @@ def main() -> None:
         folder = Path(name)
         (folder / "pyproject.toml").write_text("")
         for length in lengths:
-            (folder / f"{length}.py").write_text(PROGRAM.format(rounds=LENGTHS[length]))
+            (folder / f"{length}.py").write_text(PROGRAM.format(rounds=LENGTHS[length]) if LENGTHS[length] else TINY)
             for backend in BARE:
                 print(compare(length, backend, pairs, folder), flush=True)
     print(f"load {os.getloadavg()[0]:.1f} at the end")

@@ -12,11 +12,15 @@ import pytest
 
 from proftool.contracts import ReportOptions
 from proftool.errors import ReportError
-from proftool.formats.columns import Column, unpack
+from proftool.formats.columns import Column, Text, unpack, unpack_strings
 from proftool.model.builder import ProfileBuilder
+from proftool.model.check import checked
+from proftool.model.compare import diff
 from proftool.model.meta import Meta
 from proftool.model.profile import WALL_TIME, Profile
+from proftool.model.tree import Tree, node_self
 from proftool.reports import flamegraph
+from proftool.reports.part import below, names
 
 
 def wide(n: int) -> Profile:
@@ -81,3 +85,62 @@ def test_undecodable_file_names_do_not_break_the_page() -> None:
     content = flamegraph.report.render(replace(profile, meta=replace(profile.meta, command=("caf\udce9.py",))), ReportOptions())
     assert b"x.py" not in content
     content.decode("utf-8")
+
+
+def changed(n: int) -> tuple[Profile, Profile]:
+    """Two sides of n callees; one small callee takes a thousand times as long on the new side, one is gone, one is new."""
+    base, new = wide(n), wide(n)
+    leaf = np.flatnonzero(base.cells.value == 3)
+    value = new.cells.value.copy()
+    value[leaf] = 3_000_000_000
+    return base, replace(new, cells=replace(new.cells, value=value))
+
+
+def test_what_is_known_of_a_change_follows_folding() -> None:
+    """The certain part of every node's change is on the page whole, however far the tree is folded, and the functions keep their names."""
+    answer = diff(*([side] * 3 for side in changed(20_000)), names=("a", "b"))
+    known = np.round((node_self(answer.profile, 1) - node_self(answer.profile, 0)) * answer.node_certainty.astype(float))
+    assert known.sum() > 2_000_000_000
+    for max_bytes in (10_000_000, 400_000):
+        content = flamegraph.render_diff(answer, ReportOptions(max_bytes=max_bytes))
+        head, body = blocks(content)
+        assert (head["folded"] is None) == (max_bytes == 10_000_000)
+        strings, columns = head["strings"], [Column(**column) for column in head["columns"]]  # type: ignore[arg-type,union-attr]
+        found = unpack(columns, body[strings["lengths"]["size"] + strings["size"] :])  # type: ignore[index]
+        assert found["diff.known"].sum() == known.sum()
+        texts = unpack_strings(
+            Text(**{**strings, "lengths": Column(**strings["lengths"])}), body[: strings["lengths"]["size"] + strings["size"]]
+        )  # type: ignore[dict-item,index,arg-type]
+        told = head["comparison"]["functions"][0]  # type: ignore[index]
+        assert told["verdict"] == "slower"
+        assert texts[found["functions.qualname"][told["function"]]] == f"callee_{2 * 7919 % 20_000}"
+        node = int(np.argmax(found["diff.known"]))
+        assert found["frames.function"][found["nodes.frame"][node]] == told["function"]
+
+
+def test_a_table_of_changes_that_does_not_fit_is_cut_and_says_so() -> None:
+    """The flagged and largest rows stay; how many went is told."""
+    answer = diff(*([side] * 3 for side in changed(20_000)), names=("a", "b"))
+    head = blocks(flamegraph.render_diff(answer, ReportOptions(max_bytes=1_000_000)))[0]
+    kept = len(head["comparison"]["functions"])  # type: ignore[index,arg-type]
+    assert 1_000 <= kept < 20_001
+    assert f"{20_001 - kept:,} functions that changed least are not in the table of what changed" in head["thinned"]
+
+
+def test_a_part_is_what_lies_below_a_node_and_knows_where_it_came_from() -> None:
+    """Values of the part are those of the subtree, callers keep their names, and its own nodes are found again in the whole."""
+    b = ProfileBuilder((WALL_TIME,), Meta(command=("x.py",)))
+    frames = [b.frame(b.function(name)) for name in ("main", "left", "right", "leaf")]
+    left, right = b.stack(frames[:2]), b.stack([frames[0], frames[2]])
+    lane = b.lane()
+    for node, value in ((left, 1), (b.node(left, frames[3]), 2), (right, 4), (b.node(right, frames[3]), 8)):
+        b.add(node, lane, 0, value)
+    whole = b.build()
+    at = next(k for k in range(len(whole.nodes)) if names(whole, k) == ("main", "right"))
+    part, sources = below(whole, Tree.of(whole), at)
+    checked(part)
+    assert sorted(names(part, k) for k in range(len(part.nodes))) == [("main",), ("main", "right"), ("main", "right", "leaf")]
+    assert [names(part, k) for k in range(len(part.nodes))] == [names(whole, int(k)) for k in sources]
+    assert sorted(part.cells.value.tolist()) == [4, 8]
+    with pytest.raises(ReportError, match="no node 99"):
+        below(whole, Tree.of(whole), 99)

@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -20,10 +19,10 @@ from proftool.telemetry.segments import Segment
 
 
 @pytest.fixture(autouse=True)
-def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     """No instrument of another test."""
     monkeypatch.setattr(metrics, "REGISTRY", Registry())
-    yield
+    return
 
 
 def samples(name: str) -> list[Sample]:
@@ -194,7 +193,8 @@ def test_the_import_is_light() -> None:
     """A service that counts pays for no numpy, no SQLAlchemy, no web framework."""
     code = (
         "import sys; from proftool.telemetry import ASGIMiddleware, WSGIMiddleware, counter, exposition, setup;"
-        "heavy = {'numpy', 'sqlalchemy', 'starlette', 'typer', 'rich', 'opentelemetry', 'msgspec'} & set(sys.modules); assert not heavy, heavy"
+        "heavy = {'numpy', "
+        "'sqlalchemy', 'starlette', 'typer', 'rich', 'opentelemetry', 'msgspec'} & set(sys.modules); assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True, env=os.environ)
 

@@ -25,14 +25,13 @@ PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 @pytest.fixture(autouse=True)
-def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     """No instrument of another test, and no keeper."""
     registry = Registry()
     for module in (metrics, http):
         monkeypatch.setattr(module, "REGISTRY", registry)
     monkeypatch.setattr(http, "_metrics", None)
     monkeypatch.setattr(service, "setup", lambda: None)
-    yield
 
 
 def samples(name: str = DURATION) -> list[Sample]:

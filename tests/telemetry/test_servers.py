@@ -85,7 +85,8 @@ def ask(url: str, count: int) -> int:
 
 @pytest.mark.parametrize(
     ("app", "words"),
-    [("flask", GUNICORN), ("django", (*GUNICORN, "--preload")), ("plain", (*GUNICORN, "--threads", "4")), ("fastapi", UVICORN), ("starlette", UVICORN)],
+    [("flask", GUNICORN), ("django", (*GUNICORN, "--preload")), ("plain", (*GUNICORN, "--threads", "4")),
+     ("fastapi", UVICORN), ("starlette", UVICORN)],
     ids=["flask", "django-preload", "plain-threads", "fastapi", "starlette"],
 )  # fmt: skip
 def test_every_worker_is_counted_wherever_the_scrape_lands(app: str, words: tuple[str, ...]) -> None:

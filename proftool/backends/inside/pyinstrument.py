@@ -7,7 +7,10 @@ the import costs a few milliseconds in place of ninety.
 
 The part is `marshal` of a dict: format, version, clock, interval, started_ns, frames (pyinstrument's frame texts),
 qualnames ((file, first line, name) of a code object -> its qualified name, from Python 3.11), stacks (tuples of frame
-numbers, outermost first) and threads: {tid, name, offset_ns, stacks (numbers), wall_ns, cpu_ns, queued_ns: arrays of bytes, int64}.
+numbers, outermost first) and threads: {tid, name, offset_ns, stacks (numbers), wall_ns, cpu_ns, queued_ns, tasks: arrays of bytes, int64},
+folded (of samples before those: stack, task, little CPU time, next to none for long, n, wall, CPU and queued ns),
+tasks (names of asyncio tasks; a thread's `tasks` count from 1, 0 = none ran),
+overhead_ns (time that sampling took of the thread that it took most of) and lowered (tid, second, share of time, Hz before, Hz after).
 `queued_ns` is how long the thread stood in line for a processor (Linux's schedstat); None where the system does not tell.
 """
 
@@ -21,15 +24,49 @@ from array import array
 
 suffix = ".stacks"
 per_thread = True
-FORMAT = 2
+FORMAT = 3
 GAP_NS = 200_000
 """Time off the processor from which on it is worth 5 µs to ask why."""
+WINDOW_S = 0.5
+"""Time that a thread is sampled for before what its samples cost is judged."""
+TIMELINE_MAX = 200_000
+"""Samples of a thread that are kept one by one, 8 MB; what is older counts in the totals alone."""
+LONG_NS = 20_000_000
+"""Without a blocking call in sight, so long without work is waiting."""
+TASKS_MAX = 100
+"""Names of asyncio tasks that are told apart in a process."""
+LONGEST_S = 0.2
+"""No thread is sampled more rarely."""
+ENOUGH = 20
+"""Samples that a judgement rests on."""
+TOLERANCE = 5
+"""Beyond this many budgets the rate is lowered, to one: it takes nothing but the sampled thread's own time, and fewer samples are
+the worse answer to a few percent."""
 HAS_QUALNAMES = sys.version_info >= (3, 11)
 
 
 def start(part, options):
     sampler, version = _import_sampler(options.get("library_paths", ()))
-    return Recorder(part, sampler, version, float(options["interval_s"]), bool(options.get("cpu", False)))
+    sampler.StackSampler = _sparing(sampler.StackSampler)  # pyright: ignore[reportAttributeAccessIssue]
+    return Recorder(
+        part, sampler, version, float(options["interval_s"]), bool(options.get("cpu", False)), float(options.get("budget", 1.0))
+    )
+
+
+def _sparing(base):
+    """pyinstrument's sampler, that lets a thread be until its next sample is `due`: building the stack is what costs."""
+
+    class Sparing(base):
+        due_s = 0.0
+        began_ns = 0
+        """CPU time of the thread when its sample began: its own, also where it loses the processor meanwhile."""
+
+        def _sample(self, frame, event, arg):
+            if not self.due_s or event == "context_changed" or self._timer() >= self.due_s:
+                self.began_ns = time.thread_time_ns()
+                base._sample(self, frame, event, arg)
+
+    return Sparing
 
 
 def _import_sampler(library_paths):
@@ -96,6 +133,11 @@ class _Thread:
         self.stacks, self.wall_ns, self.cpu_ns, self.queued_ns = array("q"), array("q"), array("q"), array("q")
         self.last_cpu_ns = time.thread_time_ns()
         self.last_queued_ns = queued_ns()
+        self.tasks = array("q")
+        self.oldest, self.folded = 0, {}
+        self.own = recorder.sampler.get_stack_sampler()
+        self.wait_s = self.seen_s = 0.0
+        self.cost_ns = self.past_cost_ns = self.n_seen = 0
 
     def saw(self, call_stack, seconds, _async_state):
         cpu_ns = time.thread_time_ns()
@@ -106,22 +148,62 @@ class _Thread:
             now_ns = queued_ns()
             if now_ns is not None:
                 in_line_ns, self.last_queued_ns = now_ns - self.last_queued_ns, now_ns
-        self.queued_ns.append(in_line_ns)
-        self.stacks.append(self.recorder.stack(call_stack, sys._getframe(1)))
-        self.wall_ns.append(wall_ns)
-        self.cpu_ns.append(spent_ns)
+        values = (wall_ns, spent_ns, in_line_ns, self.recorder.task(), self.recorder.stack(call_stack, sys._getframe(1)))
+        columns = (self.wall_ns, self.cpu_ns, self.queued_ns, self.tasks, self.stacks)
+        if len(self.stacks) < TIMELINE_MAX:
+            for column, value in zip(columns, values):  # noqa: B905 - strict= needs 3.10
+                column.append(value)
+        else:
+            self._fold(self.oldest)
+            for column, value in zip(columns, values):  # noqa: B905
+                column[self.oldest] = value
+            self.oldest = (self.oldest + 1) % TIMELINE_MAX
+        own = self.own
+        now_s = own.last_profile_time + seconds  # when this sample began: pyinstrument notes it when it has ended
+        self.n_seen += 1
+        self.seen_s += seconds
+        self.cost_ns += time.thread_time_ns() - own.began_ns
+        if self.seen_s > WINDOW_S and self.n_seen >= ENOUGH:
+            self._spare()
+        if self.wait_s:
+            own.due_s = now_s + self.wait_s
+
+    def _fold(self, at):
+        """Keep the oldest sample in the totals alone, apart by what tells waiting from work."""
+        wall_ns, cpu_ns, queued_ns = self.wall_ns[at], self.cpu_ns[at], self.queued_ns[at]
+        own_ns = wall_ns - min(queued_ns, max(wall_ns - cpu_ns, 0))
+        key = (self.stacks[at], self.tasks[at], cpu_ns * 2 < own_ns, own_ns > LONG_NS and cpu_ns * 50 < own_ns)
+        sums = self.folded.get(key)
+        if sums is None:
+            sums = self.folded[key] = [0, 0, 0, 0]
+        for place, value in enumerate((1, wall_ns, min(cpu_ns, wall_ns), wall_ns - own_ns)):
+            sums[place] += value
+
+    def _spare(self):
+        """Sample more rarely where the last samples took far more of the thread's time than the budget."""
+        recorder, share = self.recorder, self.cost_ns / 1e9 / self.seen_s
+        if share > recorder.budget * TOLERANCE and self.wait_s < LONGEST_S:
+            before_s = self.wait_s or recorder.interval_s
+            self.wait_s = min(before_s * share / recorder.budget, LONGEST_S)
+            at_s = (time.perf_counter_ns() - recorder.begun_ns) / 1e9
+            recorder.lowered.append((self.tid, at_s, share, 1 / before_s, 1 / self.wait_s))
+        self.past_cost_ns += self.cost_ns
+        self.cost_ns, self.n_seen, self.seen_s = 0, 0, 0.0
 
 
 class Recorder:
-    def __init__(self, part, sampler, version, interval_s, cpu):
+    def __init__(self, part, sampler, version, interval_s, cpu, budget):
         self.part, self.sampler, self.version, self.interval_s, self.cpu = part, sampler, version, interval_s, cpu
+        self.budget = budget
         self._clear()
         self.thread_started()
 
     def _clear(self):
         self.done = False
         self.threads = []
+        self.lowered = []
         self.stack_numbers = {}
+        self.task_names = {}
         self.qualnames = {}
         self.started_ns = time.time_ns()
         self.begun_ns = time.perf_counter_ns()
@@ -136,6 +218,29 @@ class Recorder:
                     code = frame.f_code
                     self.qualnames[code.co_filename, code.co_firstlineno, code.co_name] = code.co_qualname
                     frame = frame.f_back
+        return number
+
+    def task(self):
+        """Number of the name of the asyncio task that runs in the calling thread, 0 where none does."""
+        tasks = sys.modules.get("asyncio.tasks")
+        if tasks is None:
+            return 0
+        try:
+            loop = tasks.events._get_running_loop()
+            task = None if loop is None else tasks.current_task(loop)
+            # Only Python's own tasks are asked: a class of the target's would run its code here.
+            if task is None or type(task) not in (tasks.Task, tasks._PyTask):
+                return 0
+            name = task.get_name()
+            coroutine = task.get_coro()
+        except (AttributeError, RuntimeError):
+            return 0  # it is being imported, or another Python names these otherwise
+        if name.startswith("Task-") and type(coroutine).__name__ in ("coroutine", "generator"):
+            name = coroutine.__qualname__  # nobody named it: a server has one such for each request
+        number = self.task_names.get(name)
+        if number is None:
+            full = len(self.task_names) >= TASKS_MAX
+            number = self.task_names.setdefault("(other tasks)" if full else name, len(self.task_names) + 1)
         return number
 
     def thread_started(self):
@@ -182,6 +287,9 @@ class Recorder:
             "frames": list(frames),
             "qualnames": dict(self.qualnames),
             "stacks": stacks,
+            "tasks": list(self.task_names),
+            "overhead_ns": max((thread.past_cost_ns + thread.cost_ns for thread in list(self.threads)), default=0),
+            "lowered": self.lowered[:100],
             "threads": [self._thread(thread, len(stacks)) for thread in list(self.threads)],
         }
         with open(self.part + ".new", "wb") as file:
@@ -190,16 +298,23 @@ class Recorder:
 
     def _thread(self, thread, known):
         """Threads that still run may have added a sample meanwhile: take what is whole."""
-        n = min(len(thread.cpu_ns), len(thread.wall_ns), len(thread.stacks), len(thread.queued_ns))
+        n = min(map(len, (thread.cpu_ns, thread.wall_ns, thread.stacks, thread.queued_ns, thread.tasks)))
         while n and thread.stacks[n - 1] >= known:
             n -= 1
+        first = thread.oldest
+
+        def in_order(column):
+            return (column[first:n] + column[:first]).tobytes()
+
         return {
             "tid": thread.tid,
             "offset_ns": thread.offset_ns,
-            "stacks": thread.stacks[:n].tobytes(),
-            "wall_ns": thread.wall_ns[:n].tobytes(),
-            "cpu_ns": thread.cpu_ns[:n].tobytes(),
-            "queued_ns": None if thread.last_queued_ns is None else thread.queued_ns[:n].tobytes(),
+            "stacks": in_order(thread.stacks),
+            "wall_ns": in_order(thread.wall_ns),
+            "tasks": in_order(thread.tasks),
+            "cpu_ns": in_order(thread.cpu_ns),
+            "queued_ns": None if thread.last_queued_ns is None else in_order(thread.queued_ns),
+            "folded": [(*key, *sums) for key, sums in list(thread.folded.items()) if key[0] < known],
         }
 
 

@@ -62,6 +62,7 @@ def read(recording: Recording) -> Profile:
     unseen = ["cProfile records caller-callee pairs and not call stacks"]
     if interpreter is not None and interpreter.version >= (3, 12) and any(len(p.thread_names) > 1 for p in recording.processes):
         unseen.append("since Python 3.12 cProfile does not tell threads apart, so their times are mixed; `--mode sample` keeps them apart")
+    unseen += circumstances.tasks_unseen(key[0] for key in reader.functions)
     version = None if interpreter is None else ".".join(map(str, interpreter.version))
     features = ("children",) if recording.options.children else ()
     meta = circumstances.meta(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import memray as memray  # loaded while the target runs: its front brings rich and takes 0.1 s
+
 from proftool.backends import circumstances
 from proftool.backends.memray import NAME, package_version
 from proftool.contracts import Process, Recording

@@ -33,7 +33,7 @@ from proftool.model.profile import (
 )
 from proftool.units import NS_PER_S
 
-_FORMAT = 2
+_FORMAT = 3
 _BLOCKING = frozenset(
     (
         "sleep",
@@ -129,10 +129,35 @@ def read(recording: Recording) -> Profile:
         rate_achieved_hz=reader.rate_achieved_hz(),
         samples=reader.n_samples,
         features=("children",) if recording.options.children else (),
-        unseen=("threads that were not started by Python's `threading`, and native frames, are not seen",),
-        notes=notes,
+        unseen=(
+            "threads that were not started by Python's `threading`, and native frames, are not seen",
+            *(("what an asyncio task waits for in `await` counts for its event loop, not for the task",) if reader.has_tasks else ()),
+        ),
+        notes=[*notes, *_shortened(parts), *(sentence for process, part in parts for sentence in _lowered(process, part))],
     )
-    return reader.build(meta=meta)
+    overhead_ns = max((part.overhead_ns for _, part in parts), default=None)
+    asked_hz = recording.options.rate_hz or DEFAULT_RATE_HZ
+    kept_hz = min((low[4] for _, part in parts for low in part.lowered), default=None)
+    one = replace(meta.passes[0], overhead_ns=overhead_ns, rate_kept_hz=None if kept_hz is None else min(kept_hz, asked_hz))
+    return reader.build(meta=replace(meta, passes=(one,)))
+
+
+def _shortened(parts: Sequence[tuple[ProcessRecord, _Part]]) -> list[str]:
+    n = sum(int(thread.folded[:, 4].sum()) for _, part in parts for thread in part.threads)
+    return [f"the timeline holds the latest samples of each thread: {n} earlier ones count in the totals alone"] if n else []
+
+
+def _lowered(process: ProcessRecord, part: _Part) -> list[str]:
+    """A sentence for each thread that was sampled more rarely to spare it."""
+    found: list[str] = []
+    for tid in dict.fromkeys(row[0] for row in part.lowered):
+        rows = [row for row in part.lowered if row[0] == tid]
+        name = process.thread_names.get(tid, "") or str(tid)
+        found.append(
+            f"sampling took {100 * rows[0][2]:.0f} % of the time of the thread {name} at {rows[0][3]:.0f} Hz, far beyond the overhead "
+            f"budget: after {rows[0][1]:.1f} s its rate was lowered to {rows[-1][4]:.0f} Hz"
+        )
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +168,10 @@ class _Thread:
     wall_ns: Int64Array
     cpu_ns: Int64Array
     queued_ns: Int64Array | None
+    folded: Int64Array
+    """A row for each kind of older samples: stack, task, little CPU, next to none for long, n, wall, CPU and queued ns."""
+    tasks: Int64Array
+    """At each sample the number of the task that ran, from 1, 0 = none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +182,10 @@ class _Part:
     frames: Sequence[str]
     qualnames: Mapping[tuple[str, int, str], str]
     stacks: Sequence[tuple[int, ...]]
+    tasks: Sequence[str]
+    overhead_ns: int
+    lowered: Sequence[tuple[int, float, float, float, float]]
+    """(tid, second, share of the thread's time, Hz before, Hz after)"""
     threads: Sequence[_Thread]
 
 
@@ -160,6 +193,7 @@ class _Reader:
     def __init__(self, builder: ProfileBuilder, who: Identifier, recording: Recording, cpu: bool, queued: bool) -> None:
         self.builder, self.who, self.recording, self.cpu, self.queued = builder, who, recording, cpu, queued
         self.n_samples = 0
+        self.has_tasks = False
         self._busy_ns = self._n_busy = 0
         self._samples: list[tuple[Int64Array, ...]] = []
 
@@ -171,20 +205,25 @@ class _Reader:
         for thread in part.threads:
             if not len(thread.stacks):
                 continue
-            lane = self.builder.lane(
-                pid=process.pid,
-                ppid=UNKNOWN if process.ppid is None else process.ppid,
-                tid=thread.tid,
-                process_name=process.name,
-                thread_name=process.thread_names.get(thread.tid, ""),
-                is_main=thread.tid == process.main_tid,
-                start_ns=part.started_ns + thread.offset_ns,
-                end_ns=UNKNOWN if process.ended_ns is None else process.ended_ns,
-            )
-            self._add_thread(part, thread, lane, nodes[thread.stacks], blocking[thread.stacks])
+            lanes = np.zeros(len(part.tasks) + 1, np.int64)
+            for task in np.unique(np.concatenate([thread.tasks, thread.folded[:, 1]])).tolist():
+                lanes[task] = self.builder.lane(
+                    pid=process.pid,
+                    ppid=UNKNOWN if process.ppid is None else process.ppid,
+                    tid=thread.tid,
+                    process_name=process.name,
+                    thread_name=process.thread_names.get(thread.tid, ""),
+                    task=part.tasks[int(task) - 1] if task else "",
+                    is_main=thread.tid == process.main_tid,
+                    start_ns=part.started_ns + thread.offset_ns,
+                    end_ns=UNKNOWN if process.ended_ns is None else process.ended_ns,
+                )
+            self._add_thread(part, thread, lanes[thread.tasks], nodes[thread.stacks], blocking[thread.stacks])
+            self._add_folded(thread, lanes, nodes, blocking)
+            self.has_tasks = self.has_tasks or bool(thread.tasks.any())
 
     def _add_thread(
-        self, part: _Part, thread: _Thread, lane: int, node: Int64Array, blocking: np.ndarray[tuple[int], np.dtype[np.bool_]]
+        self, part: _Part, thread: _Thread, lane: Int64Array, node: Int64Array, blocking: np.ndarray[tuple[int], np.dtype[np.bool_]]
     ) -> None:
         known = node != ROOT
         wall, cpu = thread.wall_ns, thread.cpu_ns
@@ -200,21 +239,42 @@ class _Reader:
             columns = (wall, np.where(waits, wall, 0), ones, used)
             if self.queued:
                 columns += (np.where(waits, 0, queued),)
-        unique, where = np.unique(node[known], return_inverse=True)
-        for metric, values in enumerate(columns):
-            sums = np.zeros(len(unique), np.int64)
-            np.add.at(sums, where, values[known])
-            for row, value in zip(unique.tolist(), sums.tolist(), strict=True):
-                self.builder.add(row, lane, metric, value)
+        for one in np.unique(lane).tolist():
+            chosen = known & (lane == one)
+            unique, where = np.unique(node[chosen], return_inverse=True)
+            for metric, values in enumerate(columns):
+                sums = np.zeros(len(unique), np.int64)
+                np.add.at(sums, where, values[chosen])
+                for row, value in zip(unique.tolist(), sums.tolist(), strict=True):
+                    self.builder.add(row, one, metric, value)
         self.n_samples += int(known.sum())
         running = known & ~waits
         self._busy_ns += int(wall[running].sum())
         self._n_busy += int(running.sum())
         if not self.cpu:
-            start = part.started_ns - self.recording.started_ns + thread.offset_ns
+            start = part.started_ns - self.recording.started_ns + thread.offset_ns + int(thread.folded[:, 5].sum())
             times = np.maximum(start + np.cumsum(wall) - wall, 0)
             status = np.where(waits, int(Status.WAITING), int(Status.RUNNING))
-            self._samples.append((times[known], np.full(int(known.sum()), lane, np.int64), node[known], wall[known], status[known]))
+            self._samples.append((times[known], lane[known], node[known], wall[known], status[known]))
+
+    def _add_folded(
+        self, thread: _Thread, lanes: Int64Array, nodes: Int64Array, blocking: np.ndarray[tuple[int], np.dtype[np.bool_]]
+    ) -> None:
+        """Samples that the timeline does not hold."""
+        for stack, task, little, none_for_long, n, wall, cpu, queued in thread.folded.tolist():
+            node, lane = int(nodes[stack]), int(lanes[task])
+            if node == ROOT:
+                continue
+            waits = bool((blocking[stack] and little) or none_for_long)
+            values = (wall, n) if self.cpu else (wall, wall if waits else 0, n, cpu)
+            if self.queued:
+                values += (0 if waits else queued,)
+            for metric, value in enumerate(values):
+                self.builder.add(node, lane, metric, value)
+            self.n_samples += n
+            if not waits:
+                self._busy_ns += wall
+                self._n_busy += n
 
     def rate_achieved_hz(self) -> float | None:
         """Samples a second while threads ran; a waiting thread is sampled once, when it wakes."""
@@ -291,6 +351,8 @@ def _load(file: Path) -> _Part:
             offset_ns=cast(int, thread["offset_ns"]),
             stacks=np.frombuffer(cast(bytes, thread["stacks"]), np.int64),
             wall_ns=np.frombuffer(cast(bytes, thread["wall_ns"]), np.int64),
+            folded=np.array(cast(Sequence[tuple[int, ...]], thread["folded"]), np.int64).reshape(-1, 8),
+            tasks=np.frombuffer(cast(bytes, thread["tasks"]), np.int64),
             cpu_ns=np.frombuffer(cast(bytes, thread["cpu_ns"]), np.int64),
             queued_ns=None if thread["queued_ns"] is None else np.frombuffer(cast(bytes, thread["queued_ns"]), np.int64),
         )
@@ -303,5 +365,8 @@ def _load(file: Path) -> _Part:
         frames=cast(Sequence[str], data["frames"]),
         qualnames=cast(Mapping[tuple[str, int, str], str], data["qualnames"]),
         stacks=cast(Sequence[tuple[int, ...]], data["stacks"]),
+        tasks=cast(Sequence[str], data["tasks"]),
+        overhead_ns=cast(int, data["overhead_ns"]),
+        lowered=cast(Sequence[tuple[int, float, float, float, float]], data["lowered"]),
         threads=threads,
     )

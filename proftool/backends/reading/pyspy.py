@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import linecache
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -10,14 +11,17 @@ from dataclasses import replace
 import msgspec
 
 from proftool.backends import circumstances
-from proftool.backends.pyspy import DEFAULT_RATE_HZ, NAME, PART, package_version
+from proftool.backends.pyspy import CONDENSED, DEFAULT_RATE_HZ, NAME, PART, package_version
+from proftool.backends.reading.one_timeline import in_one
 from proftool.backends.reading.thread_clocks import ThreadClock, read_clocks
-from proftool.contracts import Clock, Process, Recording
+from proftool.contracts import Clock, Process, Recording, Segment
 from proftool.errors import BackendFailed
+from proftool.formats import native
 from proftool.formats.identity import Identifier
 from proftool.formats.waiting import is_waiting, line_waits
-from proftool.launch import parts
+from proftool.launch import clocks, parts
 from proftool.model.builder import ProfileBuilder
+from proftool.model.check import checked
 from proftool.model.profile import (
     CPU_TIME,
     PREEMPTED_TIME,
@@ -57,7 +61,8 @@ class _Shared(msgspec.Struct):
 
 class _Thread(msgspec.Struct):
     name: str
-    samples: list[list[int]]
+    samples: list[msgspec.Raw]
+    """Each a list of frame numbers, as text: most repeat, and lists of numbers would take ten times the room."""
     weights: list[float]
 
 
@@ -67,8 +72,82 @@ class _File(msgspec.Struct):
 
 
 def read(recording: Recording) -> Profile:
-    """A lane for every thread; times from the threads' clocks."""
-    part = recording.folder / PART
+    """A lane for every thread; times from the threads' clocks. Segments follow each other in time."""
+    segments = recording.segments or (
+        Segment(folder=recording.folder, begun_ns=0, duration_ns=recording.duration_ns, rate_hz=_asked_hz(recording)),
+    )
+    found: list[Profile] = []
+    problems: list[BackendFailed] = []
+    if (before := recording.folder / CONDENSED).is_file():
+        found.append(native.format.read(before))
+    for segment in segments:
+        if len(segments) == 1 or (segment.folder / PART).is_file():
+            try:
+                found.append(_read_segment(recording, segment))
+            except BackendFailed as problem:
+                problems.append(problem)
+    if found and not recording.segments:
+        problems.clear()  # what a killed proftool left: the last segment was never written
+    if not found:
+        raise problems[0] if problems else _nothing(recording, "it wrote no file")
+    profile = found[0] if len(found) == 1 else in_one(found)
+    passes = [one for part in found for one in part.meta.passes]
+    notes = [f"a segment is missing: {problem.cause}" for problem in problems]
+    if recording.options.children:
+        notes += _not_sampled(recording, set(profile.lanes.pid.tolist()))
+    own = circumstances.meta(recording, None, backend=NAME, version=package_version(), notes=notes).passes[0]
+    kept_hz = sum(segment.rate_hz * segment.duration_ns for segment in segments) / max(sum(s.duration_ns for s in segments), 1)
+    overheads = [segment.overhead_ns for segment in segments if segment.overhead_ns is not None]
+    whole = replace(
+        passes[-1],
+        rate_achieved_hz=_mean([(one.rate_achieved_hz, one.duration_ns) for one in passes]),
+        rate_kept_hz=kept_hz if len({segment.rate_hz for segment in segments}) > 1 else None,
+        samples=sum(one.samples or 0 for one in passes),
+        missed=sum(one.missed or 0 for one in passes),
+        overhead_ns=sum(overheads) if overheads else None,
+        started_ns=own.started_ns,
+        duration_ns=own.duration_ns,
+        cpu_ns=own.cpu_ns,
+        exit_status=own.exit_status,
+        notes=(*own.notes, *(note for one in passes[:-1] for note in one.notes)),
+        complete=not problems,
+    )
+    return profile.with_meta(replace(profile.meta, passes=(whole,)))
+
+
+def condense(recording: Recording, segment: Segment) -> None:
+    """
+    Add a finished segment to what the earlier ones came to, in the recording's `condensed.proftool`, and remove its files.
+
+    So a recording that is cut short leaves a whole profile of all but its last segment.
+    """
+    place = recording.folder / CONDENSED
+    try:
+        profile = _read_segment(recording, segment)
+        if place.is_file():
+            profile = in_one([native.format.read(place), profile])
+        whole = replace(profile.meta.passes[-1], started_ns=recording.started_ns, duration_ns=segment.begun_ns + segment.duration_ns)
+        new = place.with_suffix(".new")
+        new.write_bytes(native.dumps(checked(profile.with_meta(replace(profile.meta, passes=(*profile.meta.passes[:-1], whole))))))
+        os.replace(new, place)
+    finally:
+        for name in (PART, clocks.FILE):
+            (segment.folder / name).unlink(missing_ok=True)
+
+
+def _asked_hz(recording: Recording) -> float:
+    return recording.options.rate_hz or DEFAULT_RATE_HZ
+
+
+def _mean(rates: Sequence[tuple[float | None, int | None]]) -> float | None:
+    """Of rates, by the time that each was kept."""
+    known = [(rate, duration) for rate, duration in rates if rate is not None and duration]
+    return sum(rate * duration for rate, duration in known) / sum(duration for _, duration in known) if known else None
+
+
+def _read_segment(recording: Recording, segment: Segment) -> Profile:
+    """One file of py-spy's, its times from the recording's start on."""
+    part = segment.folder / PART
     try:
         told = msgspec.json.decode(part.read_bytes(), type=_File)
     except FileNotFoundError:
@@ -76,30 +155,27 @@ def read(recording: Recording) -> Profile:
     except (msgspec.MsgspecError, OSError) as problem:
         raise _nothing(recording, f"its file cannot be read: {problem}") from problem
     who = circumstances.identifier(recording)
-    reader = _Reader(recording, who, told, read_clocks(recording.folder, recording.duration_ns))
+    reader = _Reader(recording, segment, who, told, read_clocks(segment.folder, segment.duration_ns, segment.overhead_ns))
     if not reader.n_samples:
         raise _nothing(recording, "the program ended before the first sample")
-    asked_hz = recording.options.rate_hz or DEFAULT_RATE_HZ
-    achieved_hz = NS_PER_S / reader.period_ns
-    missed = max(round((recording.duration_ns / NS_PER_S) * asked_hz) - reader.most_samples, 0)
     unseen = ["native frames are not shown"] if not recording.options.native else []
     if not recording.options.children:
         unseen.append("child processes were not recorded")
-    features = tuple(name for name in ("children", "native") if getattr(recording.options, name))
+    unseen += circumstances.tasks_unseen(frame.file or "" for frame in told.shared.frames)
     meta = circumstances.meta(
-        recording,
+        replace(recording, notes=(), processes=()),
         who,
         backend=NAME,
         version=package_version(),
         clock=str(Clock.WALL),
-        rate_asked_hz=asked_hz,
-        rate_achieved_hz=achieved_hz,
+        rate_asked_hz=_asked_hz(recording),
+        rate_achieved_hz=NS_PER_S / reader.period_ns,
         samples=reader.n_samples,
-        features=features,
+        features=tuple(name for name in ("children", "native") if getattr(recording.options, name)),
         unseen=unseen,
-        notes=_not_sampled(recording, reader.pids) if recording.options.children else (),
     )
-    one = replace(meta.passes[0], missed=missed, complete=True)
+    missed = max(round((segment.duration_ns / NS_PER_S) * segment.rate_hz) - reader.most_samples, 0)
+    one = replace(meta.passes[0], missed=missed, complete=True, duration_ns=segment.duration_ns)
     return reader.builder.build(replace(meta, passes=(one,)))
 
 
@@ -116,7 +192,7 @@ def _nothing(recording: Recording, why: str) -> BackendFailed:
 
 
 class _Reader:
-    def __init__(self, recording: Recording, who: Identifier, told: _File, watched: Mapping[int, ThreadClock]) -> None:
+    def __init__(self, recording: Recording, segment: Segment, who: Identifier, told: _File, watched: Mapping[int, ThreadClock]) -> None:
         mode = str(recording.options.mode)
         metrics = [replace(metric, mode=mode) for metric in (WALL_TIME, WAITING_TIME, CPU_TIME, SAMPLES)]
         if watched:
@@ -132,37 +208,55 @@ class _Reader:
         self._waiting: dict[int, bool] = {}
         labels = {at for at, frame in enumerate(self.frames) if not frame.file and _LABEL.fullmatch(frame.name)}
         self._hidden = {at for at, frame in enumerate(self.frames) if _is_bootstrap(frame)}
-        threads = [
-            (
-                _Thread(thread.name, [[f for f in stack if f not in labels] for stack in thread.samples], thread.weights),
-                *_named(thread.name, self.first_pid),
-            )
-            for thread in told.profiles
-        ]
-        self.period_ns = self._period(recording, threads)
-        for thread, pid, tid, name in threads:
-            self._add(thread, pid, tid, name)
+        self._begun_ns = segment.begun_ns
+        self._stacks: list[tuple[int, ...]] = []
+        self._nodes: dict[int, int] = {}
+        numbers: dict[bytes, int] = {}
+        threads: list[tuple[list[int], int, int, str]] = []
+        while told.profiles:
+            thread = told.profiles.pop(0)
+            threads.append((self._kept(thread.samples, labels, numbers), *_named(thread.name, self.first_pid)))
+        self.period_ns = self._period(segment, threads)
+        for stacks, pid, tid, name in threads:
+            self._add(stacks, pid, tid, name)
 
-    def _period(self, recording: Recording, threads: Sequence[tuple[_Thread, int, int, str]]) -> int:
+    def _kept(self, samples: Sequence[msgspec.Raw], labels: set[int], numbers: dict[bytes, int]) -> list[int]:
+        """Each sample as the number of its stack, those without a frame of the program's left out."""
+        found: list[int] = []
+        for raw in samples:
+            text = bytes(raw)
+            number = numbers.get(text)
+            if number is None:
+                whole = msgspec.json.decode(text, type=tuple[int, ...])
+                stack = tuple(frame for frame in whole if frame not in labels)
+                number = numbers[text] = -1 if not stack or self._hidden.intersection(stack) else len(self._stacks)
+                if number >= 0:
+                    self._stacks.append(stack)
+            if number >= 0:
+                found.append(number)
+        return found
+
+    def _node(self, number: int) -> int:
+        node = self._nodes.get(number)
+        if node is None:
+            node = self._nodes[number] = self.builder.stack([self._frame(index) for index in self._stacks[number]])
+        return node
+
+    def _period(self, segment: Segment, threads: Sequence[tuple[list[int], int, int, str]]) -> int:
         """
         Measured ns between two samples.
 
         The first process's main thread is there from the gate to the end, so its number of samples over the time of the recording is
         the rate that was reached; nominal where it is not among the threads.
         """
-        nominal = round(NS_PER_S / (recording.options.rate_hz or DEFAULT_RATE_HZ))
-        counts = [self._n_kept(thread) for thread, pid, tid, _ in threads if pid == self.first_pid and tid == pid]
+        counts = [len(stacks) for stacks, pid, tid, _ in threads if pid == self.first_pid and tid == pid]
         n = max(counts, default=0)
         if n < 2:
-            return nominal
-        return max(round(recording.duration_ns / n), 1)
+            return round(NS_PER_S / segment.rate_hz)
+        return max(round(segment.duration_ns / n), 1)
 
-    def _n_kept(self, thread: _Thread) -> int:
-        return sum(1 for stack in thread.samples if not self._hidden.intersection(stack))
-
-    def _add(self, thread: _Thread, pid: int, tid: int, name: str) -> None:
+    def _add(self, stacks: Sequence[int], pid: int, tid: int, name: str) -> None:
         process = self.processes.get(pid)
-        stacks = [stack for stack in thread.samples if stack and not self._hidden.intersection(stack)]
         if not stacks:
             return
         self.n_samples += len(stacks)
@@ -185,13 +279,13 @@ class _Reader:
         runs = _runs(stacks)
         in_line = clock.in_line_share(len(stacks)).tolist() if clock else None
         for at, stack in enumerate(stacks):
-            node = self.builder.stack([self._frame(index) for index in stack])
+            node = self._node(stack)
             time_ns = int(begin_ns + (at + 0.5) * step)
             # While the same stack is seen many times over, what it does is judged by the whole stretch: the places of single samples
             # are known to one step or so only, and on a busy machine py-spy's own pace varies.
             first, last = runs[at] if runs[at][1] - runs[at][0] >= _STRETCH else (at, at + 1)
             shares = clock.shares(int(begin_ns + (first - 0.5) * step), int(begin_ns + (last + 0.5) * step)) if clock else None
-            calls_wait = self._calls_wait(stack[-1])
+            calls_wait = self._calls_wait(self._stacks[stack][-1])
             if shares is None:
                 waits = calls_wait
             else:
@@ -209,7 +303,7 @@ class _Reader:
                 self.builder.add(node, lane, 4, int(wanted_ns * in_line[at]))
             self.builder.add(node, lane, 3, 1)
             status = Status.WAITING if waits else Status.RUNNING
-            self.builder.sample(max(time_ns - origin_ns, 0), lane, node, self.period_ns, int(status))
+            self.builder.sample(self._begun_ns + max(time_ns - origin_ns, 0), lane, node, self.period_ns, int(status))
 
     def _calls_wait(self, index: int) -> bool:
         known = self._waiting.get(index)
@@ -258,7 +352,7 @@ def _not_sampled(recording: Recording, seen: set[int]) -> list[str]:
     ]
 
 
-def _runs(stacks: Sequence[Sequence[int]]) -> list[tuple[int, int]]:
+def _runs(stacks: Sequence[int]) -> list[tuple[int, int]]:
     """For each sample the stretch of equal stacks around it, as first and after-last place."""
     found: list[tuple[int, int]] = []
     start = 0

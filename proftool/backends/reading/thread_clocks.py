@@ -61,8 +61,8 @@ class ThreadClock:
         return ran / span, (ran + hindered) / span
 
 
-def read_clocks(folder: Path, duration_ns: int) -> dict[int, ThreadClock]:
-    """The watched threads by native id."""
+def read_clocks(folder: Path, duration_ns: int, stopped_ns: int | None = None) -> dict[int, ThreadClock]:
+    """The watched threads by native id. `stopped_ns`: how long the launcher's looks found the target stopped in all, where it looked."""
     try:
         rows = np.loadtxt(folder / clocks.FILE, dtype=np.int64, ndmin=2)
     except (OSError, ValueError):
@@ -77,20 +77,27 @@ def read_clocks(folder: Path, duration_ns: int) -> dict[int, ThreadClock]:
         own = rows[rows[:, 2] == tid]
         own = own[np.diff(own[:, 0], prepend=-1) > 0]
         queued = _as_it_passed(own)
-        found[int(tid)] = ThreadClock(own[:, 0].tolist(), own[:, 3].tolist(), queued.tolist(), _stopped(own, queued, profiler).tolist())
+        found[int(tid)] = ThreadClock(
+            own[:, 0].tolist(), own[:, 3].tolist(), queued.tolist(), _stopped(own, queued, profiler, stopped_ns).tolist()
+        )
     return found
 
 
-def _stopped(own: NDArray[np.int64], queued: NDArray[np.int64], profiler: NDArray[np.int64]) -> NDArray[np.int64]:
+def _stopped(own: NDArray[np.int64], queued: NDArray[np.int64], profiler: NDArray[np.int64], stopped_ns: int | None) -> NDArray[np.int64]:
     """
     At most how long py-spy kept a thread stopped so far, at each row of the thread's clock.
 
     py-spy stops a thread to read its stack, for as long as that takes and as long as py-spy itself stands in line meanwhile.
+    On a busy machine it also stands in line between two samples, where the thread is free: what it worked is scaled to the time for
+    which the target was found stopped.
     """
     worked = np.zeros(len(own))
     for tid in np.unique(profiler[:, 2]):
         rows = profiler[profiler[:, 2] == tid]
         worked += np.interp(own[:, 0], rows[:, 0], rows[:, 3] + rows[:, 4])
+    worked_ns = float(worked[-1] - worked[0]) if len(worked) else 0.0
+    if stopped_ns is not None and worked_ns > stopped_ns:
+        worked *= stopped_ns / worked_ns
     left = np.diff(own[:, 0]) - np.diff(own[:, 3]) - np.diff(queued)
     return np.concatenate([[0], np.cumsum(np.clip(np.diff(worked), 0, np.maximum(left, 0)))]).astype(np.int64)
 

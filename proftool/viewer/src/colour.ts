@@ -28,12 +28,14 @@ function hue(h: number, dark: boolean): Rgb {
   return [f(0), f(8), f(4)];
 }
 
-/** Colour of a row of a diff, and how sure it is: signed effect by hue, certainty by saturation. */
-export function diffColour(before: number, after: number, certainty: number, theme: "light" | "dark"): Rgb {
+/**
+ * Colour of a row of a diff: hue by the sign of what is known to have changed in it and below it, saturation by how large that
+ * is beside the row itself; what may be chance has no part in it, so grey is “not known to differ”.
+ */
+export function diffColour(known: number, before: number, after: number, theme: "light" | "dark"): Rgb {
   const c = PALETTE[theme], size = Math.max(before, after);
-  if (!size || !certainty) return c.unknown;
-  const effect = (after - before) / size;
-  return mix(c.unknown, effect > 0 ? c.more : c.less, Math.min(1, 0.25 + Math.abs(effect) * 1.5) * certainty);
+  if (!size || !known) return c.unknown;
+  return mix(c.unknown, known > 0 ? c.more : c.less, Math.min(1, 0.12 + (Math.abs(known) / size) * 1.1));
 }
 
 /** A function from row to pixel. `matches` (per function) fades all that does not match. */
@@ -48,8 +50,7 @@ export function painter(p: Profile, view: View, mode: ColourMode, theme: "light"
   return (row) => {
     const f = rowFunction(p, view.tree, row);
     if (mode === "diff" && view.before && view.after) {
-      const node = view.tree.node[row]!, certainty = node < 0 || !p.certainty ? 0 : p.certainty[node]! / 255;
-      const colour = diffColour(view.before[row]!, view.after[row]!, certainty, theme);
+      const colour = diffColour(view.known?.[row] ?? 0, view.before[row]!, view.after[row]!, theme);
       return pack(matches ? (f >= 0 && matches[f] ? c.match : mix(colour, c.ground, 0.6)) : colour);
     }
     if (f < 0) return pack(c.other);

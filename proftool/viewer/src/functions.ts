@@ -28,7 +28,7 @@ export function functionValues(p: Profile, view: View): FunctionValues {
 }
 
 /** 1 at rows without an ancestor of the same function: one walk in preorder with a counter per function. */
-function outermost(view: View, functionOf: (row: number) => number, functions: number): Uint8Array {
+export function outermost(view: View, functionOf: (row: number) => number, functions: number): Uint8Array {
   const { first, children, parent } = view.tree, n = parent.length, result = new Uint8Array(n), open = new Int32Array(functions), next = first.slice(0, n);
   let at = 0;
   for (;;) {

@@ -28,15 +28,17 @@ export interface Comparison {
 export interface Head {
   schema: string; title: string; metric: string | null; metrics: Metric[]; meta: Meta; strings: Text; columns: Column[];
   folded: { nodes_before: number; nodes_after: number; mass: Record<string, number> } | null; thinned: string[]; comparison: Comparison | null;
+  editor: string | null; more: { url: string; under: string[] } | null;
 }
 
 /** What one run, or the two sides of a diff, recorded. */
 export interface Profile extends Tables {
   head: Head;
   strings: Strings;
-  /** Per node of a diff: place in VERDICTS, and certainty 0..255. */
-  verdict: Uint8Array | null;
-  certainty: Uint8Array | null;
+  /** Per node of a diff: the certain part of its own change, signed, in the metric's unit. */
+  known: Float64Array | null;
+  /** Per node of a page that a server made: the node of the whole run, of “(n others)” their caller. */
+  served: Int32Array | null;
   /** Do two frames of one function exist anywhere? If not, the line tree is the function tree. */
   hasLines: boolean;
 }
@@ -54,7 +56,7 @@ export async function load(head: Head, base64: string): Promise<{ profile: Profi
     if (!entry) throw new Error(`the page lacks the column ${name}`);
     return unpack(...entry);
   };
-  const profile = { head, verdict: null, certainty: null } as unknown as Profile;
+  const profile = { head, known: null, served: null } as unknown as Profile;
   const table = async (name: keyof Tables): Promise<void> => {
     const columns = await Promise.all(COLUMNS[name].map((c) => column(`${name}.${c}`)));
     (profile as unknown as Record<string, unknown>)[name] = Object.fromEntries(COLUMNS[name].map((c, i) => [c, columns[i]!]));
@@ -62,10 +64,8 @@ export async function load(head: Head, base64: string): Promise<{ profile: Profi
   const strings = unpackStrings(head.strings, bytes.subarray(0, offset));
   await Promise.all(FIRST.map(table));
   profile.strings = await strings;
-  if (found.has("diff.verdict")) {
-    profile.verdict = (await column("diff.verdict")) as Uint8Array;
-    profile.certainty = (await column("diff.certainty")) as Uint8Array;
-  }
+  if (found.has("diff.known")) profile.known = (await column("diff.known")) as Float64Array;
+  if (found.has("served.node")) profile.served = (await column("served.node")) as Int32Array;
   profile.hasLines = hasLines(profile.frames.function, profile.functions.name.length);
   const later = (Object.keys(COLUMNS) as (keyof Tables)[]).filter((name) => !FIRST.includes(name));
   for (const name of later) (profile as unknown as Record<string, unknown>)[name] = Object.fromEntries(COLUMNS[name].map((c) => [c, new Float64Array(0)]));
@@ -99,3 +99,6 @@ export function laneName(p: Profile, lane: number): string {
   const thread = text(l.thread_name[lane]!) || (l.tid[lane]! >= 0 ? `thread ${l.tid[lane]}` : "");
   return [process, thread, text(l.task[lane]!)].filter(Boolean).join(" · ") || `lane ${lane + 1}`;
 }
+
+/** Does the function stand for frames that are not in the page: “(n others)”? */
+export const isOthers = (p: Profile, f: number): boolean => f >= 0 && p.functions.kind[f] === 4 && /^\([\d,]+ others?\)$/.test(functionName(p, f));

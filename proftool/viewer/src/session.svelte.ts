@@ -3,11 +3,49 @@ import type { ColourMode } from "./colour";
 import { read, type Values, write } from "./fragment";
 import { functionValues } from "./functions";
 import { type Order, Sorter } from "./layout";
-import { functionName, type Profile } from "./profile";
+import { type Change, functionName, type Profile } from "./profile";
 import { functionTexts, matchFunctions, weigh } from "./search";
-import { APART, baseMetrics, build, type Level, MERGED, rowFunction, rowName, type Shape, type View } from "./view";
+import { APART, baseMetrics, build, callers, type Level, MERGED, rowFunction, rowName, type Shape, type View } from "./view";
 
-export type Tab = "flame" | "table" | "tree" | "changes" | "timeline" | "source" | "quality";
+export type Tab = "flame" | "table" | "tree" | "sandwich" | "changes" | "source" | "quality";
+const TABS: readonly Tab[] = ["flame", "table", "tree", "sandwich", "changes", "source", "quality"];
+
+/** A tree on a canvas, with its own zoom: the session's, or a half of the sandwich. */
+export interface Pane {
+  readonly view: View;
+  readonly sorter: Sorter;
+  /** Are the children of a row its callers? */
+  readonly inverted: boolean;
+  /** Is the root at the bottom? */
+  readonly flame: boolean;
+  zoom: number;
+  selected: number;
+  name(row: number): string;
+  functionOf(row: number): number;
+  zoomTo(row: number): void;
+}
+
+/** One half of the sandwich: the callers of the chosen function above it, or its callees below. */
+class Half implements Pane {
+  /** Row 1 is the function itself; row 0 would say the same again. */
+  zoom = $state(1);
+  selected = $state(1);
+  view = $derived.by<View>(() => this.make());
+  sorter = $derived.by(() => new Sorter(this.view.tree, this.view.total, "heavy", (row) => this.name(row)));
+  constructor(readonly session: Session, readonly inverted: boolean, readonly make: () => View) {}
+  get flame(): boolean {
+    return this.inverted;
+  }
+  name(row: number): string {
+    return rowName(this.session.p, this.view, row, this.view.shape.level);
+  }
+  functionOf(row: number): number {
+    return row < this.view.tree.node.length ? rowFunction(this.session.p, this.view.tree, row) : -1;
+  }
+  zoomTo(row: number): void {
+    this.zoom = this.selected = Math.max(1, row);
+  }
+}
 
 export class Session {
   readonly p: Profile;
@@ -45,10 +83,23 @@ export class Session {
     for (let r = Math.min(this.zoom, this.view.tree.parent.length - 1); r >= 0; r = this.view.tree.parent[r]!) rows.push(r);
     return rows.reverse();
   });
+  /** Callers stand on one tree of all stacks, whatever the flame graph shows. */
+  stacks = $derived.by<View>(() => {
+    const { shape } = this.view;
+    if (!shape.inverted && shape.focus < 0 && shape.order !== "time" && shape.lane !== APART) return this.view;
+    return build(this.p, { ...shape, inverted: false, focus: -1, order: "heavy", lane: shape.lane === APART ? MERGED : shape.lane });
+  });
+  /** The function of the sandwich: the chosen one, else that with the largest self value. */
+  middle = $derived.by(() => (this.chosen >= 0 ? this.chosen : this.values.self.reduce((best, v, f, all) => (v > (all[best] ?? 0) ? f : best), 0)));
+  above = new Half(this, true, () => callers(this.p, this.stacks, this.middle));
+  below = new Half(this, false, () => build(this.p, { ...this.stacks.shape, focus: this.middle }));
+  /** What a diff says of each function. */
+  readonly verdicts: ReadonlyMap<number, Change> | null;
   #knownTexts: string[] | null = null;
 
   constructor(p: Profile) {
     this.p = p;
+    this.verdicts = p.head.comparison && new Map(p.head.comparison.functions.map((c) => [c.function, c]));
     const metrics = baseMetrics(p), asked = p.head.metric ?? p.head.comparison?.metric;
     const metric = metrics.find((m) => m.name === asked) ?? metrics.find((m) => m.name === "wall_time") ?? metrics.find((m) => m.name === "peak_bytes") ?? metrics[0];
     const dark = matchMedia("(prefers-color-scheme: dark)").matches;
@@ -63,7 +114,7 @@ export class Session {
     const v = read(fragment, this.defaults), number = (text: string | undefined, least: number, end: number): number => { const n = Number(text); return Number.isInteger(n) && n >= least && n < end ? n : least; };
     const one = <T extends string>(text: string | undefined, allowed: readonly T[]): T => allowed.find((a) => a === text) ?? allowed[0]!;
     const functions = this.p.functions.name.length;
-    this.tab = one(v["tab"], ["flame", "table", "tree", "changes", "timeline", "source", "quality"]);
+    this.tab = one(v["tab"], TABS);
     this.metric = baseMetrics(this.p).some((m) => m.name === v["metric"]) ? v["metric"]! : this.defaults["metric"]!;
     this.level = one(v["level"], ["function", "line", "module"]);
     this.order = one(v["order"], ["heavy", "time", "name"]);
@@ -118,6 +169,20 @@ export class Session {
 
   functionName(f: number): string {
     return functionName(this.p, f);
+  }
+
+  /** On a page that a server made: where all below a row stands, what is folded here included; else empty. */
+  moreUrl(tree: View["tree"], row: number): string {
+    const { more } = this.p.head, node = tree.node[row]!, own = node < 0 ? -1 : (this.p.served?.[node] ?? -1);
+    return more && own >= 0 ? `${more.url}?node=${own}` : "";
+  }
+
+  /** Puts a function in the middle of the sandwich. */
+  sandwich(f: number): void {
+    this.chosen = f;
+    this.above.zoomTo(0);
+    this.below.zoomTo(0);
+    this.tab = "sandwich";
   }
 
   /** The row of a function with the largest total. */

@@ -117,11 +117,12 @@ export function totals(tree: Tree, self: Float64Array): Float64Array {
  * The tree turned over: roots are where `values` lies, children their callers.
  * Opened level by level; what is below `least` of all values is not opened further, so the work stays bounded.
  */
-export function invert(tree: Tree, label: (row: number) => number, values: Float64Array[], least: number): { tree: Tree; self: Float64Array[] } {
+export function invert(tree: Tree, label: (row: number) => number, values: Float64Array[], least: number): { tree: Tree; self: Float64Array[]; unopened: { rows: number; value: number } } {
   let rows: number[] = [], group: number[] = [];
   const up: number[] = [-1], node: number[] = [-1], out = values.map(() => [0]), weight: number[] = [0];
   const main = values[0]!;
   let whole = 0;
+  const unopened = { rows: 0, value: 0 };
   for (let i = 1; i < main.length; i++) if (values.some((v) => v[i] !== 0)) { rows.push(i); group.push(0); whole += main[i]!; }
   let origin = rows;
   while (rows.length) {
@@ -136,11 +137,14 @@ export function invert(tree: Tree, label: (row: number) => number, values: Float
     for (let k = 0; k < rows.length; k++) {
       const found = places[k]!, above = tree.parent[rows[k]!]!;
       if (above > 0 && weight[found]! >= whole * least) { nextRows.push(above); nextGroup.push(found); nextOrigin.push(origin[k]!); }
-      else for (let v = 0; v < values.length; v++) out[v]![found]! += values[v]![origin[k]!]!;
+      else {
+        if (above > 0) { unopened.rows++; unopened.value += main[origin[k]!]!; }
+        for (let v = 0; v < values.length; v++) out[v]![found]! += values[v]![origin[k]!]!;
+      }
     }
     rows = nextRows; group = nextGroup; origin = nextOrigin;
   }
-  return { tree: link(Int32Array.from(up), Int32Array.from(node)), self: out.map((o) => Float64Array.from(o)) };
+  return { tree: link(Int32Array.from(up), Int32Array.from(node)), self: out.map((o) => Float64Array.from(o)), unopened };
 }
 
 /** Samples one after the other as a tree: a context that is left and entered again is two rows. Children stand in order of time. */

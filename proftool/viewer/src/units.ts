@@ -23,7 +23,7 @@ export function people(value: number, unit: Unit): string {
 export const signed = (value: number, unit: Unit): string => (value < 0 ? "−" : "+") + people(Math.abs(value), unit);
 
 /** `12.3 %`; `–` where the whole is nothing. */
-export const percent = (part: number, whole: number): string => (whole ? `${((100 * part) / whole).toFixed(1)} %` : "–");
+export const percent = (part: number, whole: number, digits = 1): string => (whole ? `${((100 * part) / whole).toFixed(digits)} %` : "–");
 
 /** `wall_time` -> `wall time`. */
 export const metricName = (name: string): string => name.replaceAll("_", " ");

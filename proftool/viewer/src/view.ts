@@ -8,8 +8,8 @@ export const MERGED = -1;
 export const APART = -2;
 /** `Tree.node` of the row of lane k is `LANE - k`. */
 export const LANE = -2;
-/** More lanes than these are not set apart. */
-export const MAX_APART = 24;
+/** Callers of what holds less than this part of all are not opened when the tree is turned over: the work stays bounded. */
+export const LEAST_INVERTED = 1 / 20000;
 
 export type Level = "function" | "line" | "module";
 /** Everything that shapes the tree; colours, zoom and search do not. */
@@ -38,6 +38,10 @@ export interface View {
   /** Both sides of a diff. */
   before: Float64Array | null;
   after: Float64Array | null;
+  /** Of a diff: the part of the change in and below every row that is certain. */
+  known: Float64Array | null;
+  /** Rows of a tree turned over whose callers are not opened, and what they hold. */
+  unopened: { rows: number; value: number } | null;
   /** Waiting part of every total, where the run knows it. */
   waiting: Float64Array | null;
   calls: Float64Array | null;
@@ -68,6 +72,12 @@ function spread(p: Profile, name: string, place: Int32Array, rows: number, lane:
   return out;
 }
 
+function onRows(values: Float64Array, place: Int32Array, rows: number): Float64Array {
+  const out = new Float64Array(rows);
+  for (let i = 0; i < values.length; i++) if (values[i] && place[i]! >= 0) out[place[i]!]! += values[i]!;
+  return out;
+}
+
 /** Self values from the timeline within a range: samples for time, allocations alive at its end for bytes. */
 function ranged(p: Profile, metric: Metric, place: Int32Array, rows: number, lane: number, [from, to]: readonly [number, number]): Float64Array | null {
   const out = new Float64Array(rows);
@@ -88,18 +98,34 @@ function ranged(p: Profile, metric: Metric, place: Int32Array, rows: number, lan
   return null;
 }
 
-/** One copy of the tree a lane, of the rows that have a value there. */
-function apart(tree: Tree, lanes: readonly { lane: number; self: Float64Array }[]): { tree: Tree; self: Float64Array } {
-  const up: number[] = [-1], node: number[] = [-1], self: number[] = [0], row = new Int32Array(tree.parent.length);
-  for (const { lane, self: own } of lanes) {
-    const total = totals(tree, own);
-    if (total[0]! <= 0) continue;
+/** One copy of the tree a lane, of the rows that have a value there; `less` is taken off (waiting). Any number of lanes: only the rows of a lane are walked. */
+function apart(p: Profile, tree: Tree, place: Int32Array, name: string, less: string | null): { tree: Tree; self: Float64Array } {
+  const index = (of: string | null): number => p.head.metrics.findIndex((m) => m.name === of), add = index(name), take = index(less);
+  const { node: at, lane, metric, value } = p.cells, byLane = new Map<number, number[]>();
+  for (let k = 0; k < at.length; k++) {
+    if (metric[k] !== add && (take < 0 || metric[k] !== take)) continue;
+    const known = byLane.get(lane[k]!);
+    if (known) known.push(k);
+    else byLane.set(lane[k]!, [k]);
+  }
+  const up: number[] = [-1], node: number[] = [-1], self: number[] = [0], row = new Int32Array(tree.parent.length), owner = new Int32Array(tree.parent.length).fill(-1);
+  let path: number[] = [];
+  for (const own of [...byLane.keys()].sort((a, b) => a - b)) {
     row[0] = up.length;
-    up.push(0); node.push(LANE - lane); self.push(own[0]!);
-    for (let i = 1; i < tree.parent.length; i++) {
-      if (total[i]! <= 0) continue;
-      row[i] = up.length;
-      up.push(row[tree.parent[i]!]!); node.push(tree.node[i]!); self.push(own[i]!);
+    owner[0] = own;
+    up.push(0); node.push(LANE - own); self.push(0);
+    for (const k of byLane.get(own)!) {
+      const start = place[at[k]!]!;
+      if (start < 0) continue;
+      path = [];
+      for (let r = start; owner[r] !== own; r = tree.parent[r]!) path.push(r);
+      for (let d = path.length - 1; d >= 0; d--) {
+        const r = path[d]!;
+        owner[r] = own;
+        row[r] = up.length;
+        up.push(row[tree.parent[r]!]!); node.push(tree.node[r]!); self.push(0);
+      }
+      self[row[start]!]! += metric[k] === add ? value[k]! : -value[k]!;
     }
   }
   return { tree: link(Int32Array.from(up), Int32Array.from(node)), self: Float64Array.from(self) };
@@ -134,6 +160,8 @@ export function build(p: Profile, shape: Shape): View {
   if (waiting && !shape.waiting) {
     for (let i = 0; i < rows; i++) { foldedWaiting += waiting[i]!; self[i]! -= waiting[i]!; }
   }
+  let known = before && after && p.known && p.head.comparison?.metric === metric.name ? onRows(p.known, place, rows) : null;
+  let unopened: View["unopened"] = null;
   let calls = metric.name === "calls" ? null : of("calls");
   if (shape.order === "time" && p.samples.node.length && metric.unit === "ns" && !shape.inverted && !before) {
     const s = p.samples, range = shape.range;
@@ -141,22 +169,18 @@ export function build(p: Profile, shape: Shape): View {
     tree = timed.tree; self = timed.self; waiting = calls = null;
   }
   if (shape.lane === APART && !shape.range && !before && !shape.inverted && shape.order !== "time") {
-    const lanes = apart(tree, [...new Set(p.cells.lane)].sort((a, b) => a - b).slice(0, MAX_APART).map((lane) => {
-      const own = spread(p, metric.name, place, rows, lane) ?? new Float64Array(rows), idle = waiting && !shape.waiting ? spread(p, "waiting_time", place, rows, lane) : null;
-      if (idle) for (let i = 0; i < rows; i++) own[i]! -= idle[i]!;
-      return { lane, self: own };
-    }));
+    const lanes = apart(p, tree, place, metric.name, waiting && !shape.waiting ? "waiting_time" : null);
     tree = lanes.tree; self = lanes.self; waiting = calls = null;
   }
   if (shape.inverted) {
-    const values = [self, before, after].filter((v) => v !== null);
-    const byRow = shape.level === "module" ? (r: number) => f.module[functionOf(tree.node[r]!)]! : shape.level === "line" ? (r: number) => frame[tree.node[r]!]! : (r: number) => functionOf(tree.node[r]!);
-    const turned = invert(tree, byRow, values, 1 / 20000);
-    tree = turned.tree; self = turned.self[0]!; before = before && turned.self[1]!; after = after && turned.self[2]!;
+    const values = [self, before, after, known].filter((v) => v !== null);
+    const turned = invert(tree, labels(p, tree, shape.level), values, LEAST_INVERTED);
+    tree = turned.tree; self = turned.self[0]!; before = before && turned.self[1]!; after = after && turned.self[2]!; known = known && turned.self[3]!;
+    unopened = turned.unopened.rows ? turned.unopened : null;
     waiting = calls = null;
   }
   const sum = (v: Float64Array | null): Float64Array | null => v && totals(tree, v);
-  return { shape, metric, tree, self, total: totals(tree, self), before: sum(before), after: sum(after), waiting: sum(waiting), calls, foldedWaiting, place };
+  return { shape, metric, tree, self, total: totals(tree, self), before: sum(before), after: sum(after), known: sum(known), unopened, waiting: sum(waiting), calls, foldedWaiting, place };
 }
 
 export function rowFunction(p: Profile, tree: Tree, row: number): number {
@@ -171,3 +195,27 @@ export function rowName(p: Profile, view: { tree: Tree }, row: number, level: Le
   const line = level === "line" ? p.frames.line[p.nodes.frame[view.tree.node[row]!]!]! : 0;
   return line > 0 ? `${functionName(p, f)}:${line}` : functionName(p, f);
 }
+
+/** The tree of callers of a function: row 0, the function, who called it, who called those; weighed by the function's totals, recursion once. */
+export function callers(p: Profile, view: View, f: number): View {
+  const { tree, total } = view, n = tree.parent.length, within = new Uint8Array(n), values = [view.total, view.before, view.after, view.known].map((v) => v && new Float64Array(n));
+  const from = [total, view.before, view.after, view.known];
+  for (let i = 1; i < n; i++) {
+    const own = rowFunction(p, tree, i) === f, above = within[tree.parent[i]!]!;
+    within[i] = own || above ? 1 : 0;
+    if (own && !above) values.forEach((v, k) => { if (v) v[i] = from[k]![i]!; });
+  }
+  const level = view.shape.level, turned = invert(tree, labels(p, tree, level), values.filter((v) => v !== null), LEAST_INVERTED);
+  const sums = turned.self.map((v) => totals(turned.tree, v)), diff = view.before !== null;
+  return {
+    ...view, tree: turned.tree, self: turned.self[0]!, total: sums[0]!, before: diff ? sums[1]! : null, after: diff ? sums[2]! : null, known: view.known && sums[3]!, waiting: null, calls: null,
+    unopened: turned.unopened.rows ? turned.unopened : null,
+  };
+}
+
+const labels = (p: Profile, tree: Tree, level: Level): ((row: number) => number) => {
+  const frame = p.nodes.frame, fn = p.frames.function;
+  if (level === "line") return (r) => frame[tree.node[r]!]!;
+  if (level === "module") return (r) => p.functions.module[fn[frame[tree.node[r]!]!]!]!;
+  return (r) => fn[frame[tree.node[r]!]!]!;
+};

@@ -4,7 +4,9 @@ import { functionValues, neighbours } from "../src/functions";
 import type { Profile } from "../src/profile";
 import { functionTexts, matchFunctions, weigh } from "../src/search";
 import { people, percent, signed } from "../src/units";
-import { APART, build, type Shape } from "../src/view";
+import { APART, build, callers, type Shape } from "../src/view";
+import { diffColour, PALETTE } from "../src/colour";
+import { editorUrl } from "../src/editor";
 
 // main → f → f → g, and main → g; f recurs.
 function profile(): Profile {
@@ -18,7 +20,7 @@ function profile(): Profile {
     nodes: { parent: Int32Array.of(-1, 0, 1, 2, 0), frame: Int32Array.of(0, 1, 1, 2, 2) },
     cells: { node: Int32Array.of(0, 1, 2, 3, 4, 4), lane: Int32Array.of(0, 0, 0, 0, 1, 1), metric: Int32Array.of(0, 0, 0, 0, 0, 1), value: Float64Array.of(1, 2, 4, 8, 16, 6) },
     samples: { time_ns: new Float64Array(0), node: new Int32Array(0), lane: new Int32Array(0), weight: new Float64Array(0), status: new Uint8Array(0) },
-    edges: { caller: new Int32Array(0) }, intervals: { node: new Int32Array(0) }, hasLines: false, certainty: null, verdict: null,
+    edges: { caller: new Int32Array(0) }, intervals: { node: new Int32Array(0) }, hasLines: false, known: null, served: null,
   } as unknown as Profile;
 }
 const SHAPE: Shape = { metric: "wall_time", level: "function", lane: -1, inverted: false, order: "heavy", focus: -1, hidden: [], collapse: false, waiting: true, range: null, side: "union" };
@@ -41,6 +43,30 @@ describe("view", () => {
     const view = build(p, { ...SHAPE, lane: APART });
     expect([...view.tree.children.subarray(view.tree.first[0], view.tree.first[1])].map((r) => view.total[r])).toEqual([15, 16]);
     expect([...functionValues(p, view).total]).toEqual([31, 14, 24]);
+  });
+  it("sets hundreds of lanes apart without losing any", () => {
+    const many = profile(), n = 300, own = Array.from({ length: n }, (_, k) => k);
+    many.cells = { node: Int32Array.from(own, (k) => k % 5), lane: Int32Array.from(own), metric: new Int32Array(n), value: Float64Array.from(own, (k) => k + 1) };
+    const view = build(many, { ...SHAPE, lane: APART });
+    expect(view.tree.first[1]! - view.tree.first[0]!).toBe(n);
+    expect(view.total[0]).toBe((n * (n + 1)) / 2);
+    // Node 3 is main → f → f → g: the lane, and four rows below it.
+    expect([...view.tree.depth].filter((d) => d === 5).length).toBe(n / 5);
+  });
+  it("turns a function's callers up to the root, recursion once", () => {
+    const up = callers(p, build(p, SHAPE), 2);
+    expect([up.total[0], up.total[1]]).toEqual([24, 24]);
+    const names = (row: number): [number, number][] => [...up.tree.children.subarray(up.tree.first[row], up.tree.first[row + 1])].map((r) => [p.frames.function[p.nodes.frame[up.tree.node[r]!]!]!, up.total[r]!]);
+    expect(names(1).sort()).toEqual([[0, 16], [1, 8]]);
+    expect(callers(p, build(p, SHAPE), 1).total[0]).toBe(14);
+  });
+  it("adds up what is known of a change wherever nodes are joined", () => {
+    const d = profile();
+    d.head.metrics = [{ name: "wall_time.before", unit: "ns", kind: "flow", mode: "sample" }, { name: "wall_time.after", unit: "ns", kind: "flow", mode: "sample" }] as never;
+    d.head.comparison = { metric: "wall_time" } as never;
+    d.known = Float64Array.of(0, 0, 0, 6, -2);
+    for (const more of [{}, { hidden: [1] }, { inverted: true }, { level: "module" as const }]) expect(build(d, { ...SHAPE, ...more }).known![0]).toBe(4);
+    expect(build(d, SHAPE).known![1]).toBe(4);
   });
   it("takes one lane", () => expect(build(p, { ...SHAPE, lane: 1 }).total[0]).toBe(16));
   it("focuses on a function, outermost first", () => {
@@ -73,5 +99,27 @@ describe("text", () => {
     const defaults = { tab: "flame", q: "" };
     expect(write({ tab: "flame", q: "a b&c" }, defaults)).toBe("q=a+b%26c");
     expect(read("#q=a+b%26c&evil=1", defaults)).toEqual({ tab: "flame", q: "a b&c" });
+  });
+});
+
+describe("colour", () => {
+  it("is grey where nothing is known, vermilion for more, blue for less, stronger for a larger part", () => {
+    const c = PALETTE.light;
+    expect(diffColour(0, 10, 90, "light")).toBe(c.unknown);
+    expect(diffColour(90, 0, 90, "light")).toEqual(c.more);
+    expect(diffColour(-90, 90, 0, "light")).toEqual(c.less);
+    expect(diffColour(1, 99, 100, "light")[2]).toBeGreaterThan(diffColour(40, 60, 100, "light")[2]);
+  });
+});
+
+describe("editor", () => {
+  const at = (meta: object, editor: string | null = null): Profile => ({ head: { editor, meta: { project_root: null, cwd: null, ...meta } } }) as unknown as Profile;
+  it("makes paths absolute and escapes them", () => {
+    expect(editorUrl(at({ project_root: "/home/me" }), "a b/c.py", 7)).toBe("vscode://file/home/me/a%20b/c.py:7");
+    expect(editorUrl(at({}), "C:\\me\\c.py", 0)).toBe("vscode://file/C:/me/c.py:1");
+    expect(editorUrl(at({ cwd: "/w" }, "idea://open?file={path}&line={line}"), "c.py", 2)).toBe("idea://open?file=/w/c.py&line=2");
+  });
+  it("has nothing to open where there is no file, and runs no script", () => {
+    expect([editorUrl(at({}), "c.py", 1), editorUrl(at({}), "<string>", 1), editorUrl(at({}), "", 1), editorUrl(at({}, "javascript:alert({line})//{path}"), "/c.py", 1)]).toEqual(["", "", "", ""]);
   });
 });

@@ -1,0 +1,52 @@
+"""A small process that starts one command and says what it cost: standard library only, run by path as `python -I -S _starter.py`.
+
+    python -I -S _starter.py FD COMMAND…        -> one JSON object on file descriptor FD
+
+A process begins with the peak memory of the process that it was forked from (Linux keeps `ru_maxrss` over `exec`), so a command
+that a large process starts is said to need at least what that one does. This one needs less than any Python program.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+
+
+def main(argv: list[str]) -> None:
+    """Run the command; its cost and how it ended."""
+    descriptor, command = int(argv[0]), argv[1:]
+    os.set_inheritable(descriptor, False)
+    before = steal()
+    begin = time.perf_counter_ns()
+    try:
+        pid = os.posix_spawnp(command[0], command, os.environ)
+    except OSError as error:
+        answer: dict[str, object] = {"error": f"{command[0]}: {error.strerror}"}
+    else:
+        _, status, usage = os.wait4(pid, 0)
+        answer = {
+            "wall_ns": time.perf_counter_ns() - begin,
+            "cpu_ns": (usage.ru_utime + usage.ru_stime) * 1e9,
+            "peak_bytes": usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+            "involuntary_switches": usage.ru_nivcsw,
+            "steal_ns": steal() - before,
+            "signal": os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0,
+            "status": os.WEXITSTATUS(status) if os.WIFEXITED(status) else 0,
+        }
+    with os.fdopen(descriptor, "wb") as out:
+        out.write(json.dumps(answer).encode())
+
+
+def steal() -> int:
+    """Time that the hypervisor gave to others, all processors of this machine together, ns; 0 where the system does not say."""
+    try:
+        with open("/proc/stat", encoding="ascii") as file:
+            return int(file.readline().split()[8]) * 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+    except (OSError, IndexError, ValueError):
+        return 0
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,89 @@
+"""Who may ask: a token, the right Host, no foreign Origin, small requests; and headers that keep a page to itself.
+
+A page on the web can make a browser send requests to loopback. *DNS rebinding* makes its own name point there, so the Host header must name
+this server; *cross-site requests* carry a foreign Origin or none of our cookie, which is never sent across sites. The token comes in the
+printed URL, moves into the cookie at once and leaves the address bar.
+
+Source: OWASP, "Cross-Site Request Forgery Prevention" and "DNS Rebinding"; W3C Content Security Policy 3.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterable
+from urllib.parse import urlencode
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+COOKIE = "proftool"
+MAX_URL_BYTES = 8192
+_PAGE = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'unsafe-inline' blob:",  # a report is one file: its script is inside it
+        "style-src 'unsafe-inline'",
+        "img-src data: blob:",
+        "font-src data:",
+        "worker-src blob:",
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+
+
+class Guard:
+    """ASGI middleware around everything."""
+
+    def __init__(self, app: ASGIApp, *, token: str, hosts: Iterable[str]) -> None:
+        self._app, self._token, self._hosts = app, token, frozenset(hosts)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a refusal, or pass on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        refusal = self._refusal(scope)
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers["content-security-policy"] = _PAGE
+                headers["x-content-type-options"] = "nosniff"
+                headers["referrer-policy"] = "no-referrer"
+                headers["cross-origin-opener-policy"] = "same-origin"
+                headers["cross-origin-resource-policy"] = "same-origin"
+                headers["cache-control"] = "no-store"
+            await send(message)
+
+        await (refusal or self._app)(scope, receive, with_headers)
+
+    def _refusal(self, scope: Scope) -> Response | None:
+        headers = Headers(scope=scope)
+        if len(scope["raw_path"]) + len(scope["query_string"]) > MAX_URL_BYTES:
+            return PlainTextResponse("the address is too long\n", 414)
+        if headers.get("host", "") not in self._hosts:
+            return PlainTextResponse("this server does not go by that name\n", 421)
+        origin = headers.get("origin")
+        if origin is not None and origin.partition("://")[2] not in self._hosts:
+            return PlainTextResponse("no requests from other sites\n", 403)
+        if headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+            return PlainTextResponse("no requests from other sites\n", 403)
+        if scope["method"] not in ("GET", "HEAD"):
+            return PlainTextResponse("this server is only read\n", 405, headers={"allow": "GET, HEAD"})
+        request = Request(scope)
+        given = request.query_params.get("token")
+        if given is not None and self._is_token(given):
+            rest = urlencode([(name, value) for name, value in request.query_params.multi_items() if name != "token"])
+            answer = RedirectResponse(request.url.path + (f"?{rest}" if rest else ""), 303)
+            answer.set_cookie(COOKIE, self._token, httponly=True, samesite="strict", path="/")
+            return answer
+        if not self._is_token(request.cookies.get(COOKIE, "")):
+            return PlainTextResponse("open the address that `proftool serve` printed: it carries the token\n", 401)
+        return None
+
+    def _is_token(self, given: str) -> bool:
+        return hmac.compare_digest(given.encode(), self._token.encode())

@@ -1,0 +1,75 @@
+"""How it starts and ends: one port of loopback, one line with the URL on stdout, an orderly end at SIGTERM and Ctrl-C."""
+
+from __future__ import annotations
+
+import ipaddress
+import secrets
+import socket
+from collections.abc import Callable
+
+import uvicorn
+
+from proftool.dashboard.guard import Guard
+from proftool.dashboard.pages import application
+from proftool.errors import UsageError
+from proftool.settings import Settings
+from proftool.store.runs import SqlRunStore
+
+_GRACE_S = 1
+"""How long requests under way may take once the end is asked for."""
+
+
+def serve(store: SqlRunStore, settings: Settings, *, host: str, port: int, token: str | None, ready: Callable[[str], None]) -> None:
+    """Answer until a signal ends it; `ready` gets the URL once it answers. UsageError for another interface without a token."""
+    if not _is_loopback(host) and token is None:
+        raise UsageError(
+            f"`--host {host}` can be reached from other machines",
+            cause="profiles hold source code and command lines",
+            fix="choose a token of your own, `--token T`, and put TLS before it; or leave `--host` away",
+        )
+    if token is not None and len(token) < 16:
+        raise UsageError("the token is too short", cause=f"{len(token)} characters can be guessed", fix="give 16 or more")
+    key = token or secrets.token_urlsafe(24)
+    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as error:
+        listening.close()
+        cause = (error.strerror or str(error)).lower()
+        raise UsageError(f"cannot listen on {host}:{port}", cause=cause, fix="`--port 0` takes a free one") from error
+    port = listening.getsockname()[1]
+    named = f"[{host}]" if ":" in host else host
+    hosts = {f"{named}:{port}", f"localhost:{port}", f"127.0.0.1:{port}"} if _is_loopback(host) else {f"{named}:{port}"}
+    config = uvicorn.Config(
+        Guard(application(store, settings), token=key, hosts=hosts),
+        log_level="error",
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        timeout_graceful_shutdown=_GRACE_S,
+        lifespan="off",
+    )
+    server = _Server(config, lambda: ready(f"http://{named}:{port}/?token={key}"))
+    with listening:
+        server.run([listening])
+
+
+class _Server(uvicorn.Server):
+    """Tells when it answers."""
+
+    def __init__(self, config: uvicorn.Config, told: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._told = told
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if not self.should_exit:
+            self._told()
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

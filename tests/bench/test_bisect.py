@@ -1,0 +1,45 @@
+"""`bisect` finds the commit that planted a change, of a benchmark and of a function, past one that does not run."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from .conftest import git
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+pytestmark = pytest.mark.timeout(240)
+
+
+def commits(shop: Path) -> None:
+    """Six more commits: the second does not run, the fourth makes `Invoice.total` three times as slow."""
+    model, bench = shop / "shop/model.py", shop / "bench_shop.py"
+    good, own = model.read_text(), bench.read_text()
+    slow = good.replace("in self.lines:", "in list(self.lines) * 3:")
+    for name, text in (("one", good), ("broken", "raise RuntimeError\n"), ("three", good), ("slow", slow), ("five", slow), ("six", slow)):
+        model.write_text(text)
+        bench.write_text(f"{own}# {name}\n")
+        git(shop, "commit", "-qam", name)
+
+
+def test_the_commit_of_a_benchmark_is_found(shop: Path, proftool: Run) -> None:
+    """One suspect, the planted one; the commits that were looked at are told."""
+    commits(shop)
+    done = proftool("bisect", "base", "main", "--bench", "bench_shop.py::bench_total", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert [one["subject"] for one in found["suspects"]] == ["slow"]
+    assert found["ratio"]["low"] > 1.5
+    assert git(shop, "worktree", "list").count("\n") == 1
+
+
+def test_ends_that_do_not_differ_are_refused(shop: Path, proftool: Run) -> None:
+    """Status 8, since there is nothing to look for."""
+    git(shop, "commit", "-q", "--allow-empty", "-m", "nothing")
+    done = proftool("bisect", "base", "main", "--pairs", "10", "--bench", "bench_shop.py::bench_total")
+    assert done.returncode == 8, done.stderr
+    assert "do not surely differ" in done.stderr

@@ -1,0 +1,196 @@
+"""Healthy hours are quiet, planted troubles are told within five minutes, each once, and told to be over."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from proftool.errors import UsageError
+from proftool.settings import load
+from proftool.telemetry.alerts import REPEAT_S, Alert, Alerts
+from proftool.telemetry.metrics import SECONDS
+from proftool.telemetry.notify import Webhook
+from proftool.telemetry.points import Sample
+from proftool.telemetry.rules import Degradation, Rule, Slo, Threshold, load_rules, read_rules
+from proftool.telemetry.segments import Description
+from proftool.telemetry.windows import REQUESTS
+
+STEP_S = 15
+
+
+class Simulated:
+    """A service of 10 requests a second, log-normal around 60 ms, that swings by the day: cumulative samples, step by step."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = np.random.default_rng(seed)
+        self._counts = np.zeros((2, len(SECONDS) + 1), dtype=np.int64)
+        self._sums = np.zeros(2)
+        self.time_s = 0.0
+
+    def step(self, *, slower: float = 1.0, errors: float = 0.001, rate: float = 1.0) -> list[Sample]:
+        self.time_s += STEP_S
+        swing = 1 + 0.3 * np.sin(self.time_s / 86_400 * 2 * np.pi)
+        n = self._random.poisson(10 * STEP_S * swing * rate)
+        times = self._random.lognormal(np.log(0.06 * slower), 0.5, n)
+        failed = self._random.random(n) < errors
+        found: list[Sample] = []
+        for row, status in enumerate(("200", "500")):
+            mine = times[failed == bool(row)]
+            self._counts[row] += np.bincount(np.searchsorted(SECONDS, mine), minlength=len(SECONDS) + 1)
+            self._sums[row] += mine.sum()
+            labels = (("http.response.status_code", status),)
+            of = Description(REQUESTS, "histogram", "s", "", labels, SECONDS)
+            found.append(Sample(of, labels, float(self._sums[row]), tuple(int(n) for n in self._counts[row])))
+        return found
+
+
+def rules() -> list[Rule]:
+    """What a service would watch."""
+    return [
+        Degradation(name="p50", measure="p50"),
+        Degradation(name="p95", measure="p95"),
+        Degradation(name="errors", measure="errors"),
+        Degradation(name="rate", measure="rate"),
+        Slo(name="slo", objective=0.995),
+        Threshold(name="p99", measure="p99", above=1.0),
+    ]
+
+
+def run(alerts: Alerts, service: Simulated, seconds: float, **trouble: float) -> list[Alert]:
+    told: list[Alert] = []
+    end = service.time_s + seconds
+    while service.time_s < end:
+        told += alerts.observe(service.step(**trouble), int(service.time_s * 1e9))
+    return told
+
+
+def false_alarms(hours: int, seed: int) -> int:
+    return sum(alert.state == "firing" for alert in run(Alerts(rules(), service="s"), Simulated(seed), hours * 3600))
+
+
+@pytest.mark.parametrize("hours", [12, pytest.param(1000, marks=pytest.mark.full)])
+@pytest.mark.timeout(900)
+def test_healthy_hours_are_quiet(hours: int) -> None:
+    """Less than one false alarm in a hundred hours, days and nights."""
+    assert false_alarms(hours, seed=1) / hours < 0.01
+
+
+TROUBLES: dict[str, dict[str, float]] = {
+    "half as slow again": {"slower": 1.5},
+    "three times as slow": {"slower": 3},
+    "5 % of errors": {"errors": 0.05},
+    "all fail": {"errors": 1.0},
+    "a fifth of the traffic": {"rate": 0.2},
+}
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_planted_troubles_are_told_in_five_minutes(trouble: str) -> None:
+    """Of 20 services at least 19 tell, after 35 minutes of health, and are quiet before."""
+    caught = 0
+    for seed in range(20):
+        alerts, service = Alerts(rules(), service="s"), Simulated(100 + seed)
+        service.time_s = seed * 4000.0
+        before = run(alerts, service, 2100)
+        caught += not before and any(alert.state == "firing" for alert in run(alerts, service, 300, **TROUBLES[trouble]))
+    assert caught >= 19
+
+
+def test_an_alert_is_told_once_and_told_to_be_over() -> None:
+    """However often it is looked at; a reminder comes after hours."""
+    alerts, service = Alerts([Threshold(name="slow", measure="p50", above=0.2, hold_s=60)], service="s"), Simulated(3)
+    assert run(alerts, service, 600) == []
+    told = run(alerts, service, 600, slower=10)
+    assert [alert.state for alert in told] == ["firing"]
+    assert told[0].value > 0.2
+    assert [alert.state for alert in run(alerts, service, REPEAT_S, slower=10)] == ["still firing"]
+    over = run(alerts, service, 600)
+    assert [alert.state for alert in over] == ["resolved"]
+    assert over[0].id == told[0].id
+    assert run(alerts, service, 600) == []
+
+
+def test_a_service_that_begins_anew_is_no_trouble() -> None:
+    """Counters that start from zero are counted from zero."""
+    alerts, first, second = Alerts([Threshold(name="low", measure="rate", below=5)], service="s"), Simulated(4), Simulated(5)
+    assert run(alerts, first, 600) == []
+    second.time_s = first.time_s
+    assert run(alerts, second, 600) == []
+
+
+def test_rules_come_from_tables() -> None:
+    """Each kind, with what it names; a wrong key is a usage error that says where."""
+    found = read_rules(
+        {
+            "slow": {"labels": {"http.route": "/x"}, "measure": "p95", "above": 0.5, "for": 120},
+            "worse": {"measure": "errors", "degraded": True},
+            "full": {"metric": "queue.size", "above": 100},
+        },
+        {"checkout": {"objective": 0.999, "latency": 0.3}},
+    )
+    assert found[0] == Threshold(name="slow", measure="p95", labels={"http.route": "/x"}, above=0.5, hold_s=120)
+    assert isinstance(found[1], Degradation)
+    assert found[2] == Threshold(name="full", measure="value", metric="queue.size", above=100)
+    assert found[3] == Slo(name="checkout", objective=0.999, latency_s=0.3)
+    wrong: list[dict[str, object]] = [{"abvoe": 1}, {"measure": "p95"}, {"measure": "mood", "above": 1}, {"above": "1"}]
+    for table in wrong:
+        with pytest.raises(UsageError, match=r"tool\.proftool\.alerts\.x"):
+            read_rules({"x": table}, {})
+    with pytest.raises(UsageError):
+        read_rules({}, {"x": {"objective": 99.9}})
+
+
+@pytest.fixture
+def receiver() -> Iterator[tuple[str, list[bytes]]]:
+    """A receiver of webhooks that fails the first time."""
+    got: list[bytes] = []
+    failures = [500]
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            content = self.rfile.read(int(self.headers["content-length"]))
+            status = failures.pop() if failures else 200
+            if status == 200:
+                got.append(content)
+            self.send_response(status)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/hook/secret", got
+        server.shutdown()
+        thread.join()
+
+
+def test_a_webhook_is_tried_again(receiver: tuple[str, list[bytes]], caplog: pytest.LogCaptureFixture) -> None:
+    """Slack's `text` arrives after a failure, once; the URL, which is a secret, is in no log."""
+    url, got = receiver
+    hook = Webhook(url, pause_s=0.05)
+    hook(Alert("firing", "slow", "shop", "p95 is 2, above 1", 2, 1, 5, 65))
+    hook.flush()
+    (content,) = got
+    told = json.loads(content)
+    assert "slow" in told["text"]
+    assert (told["state"], told["alert"], told["value"]) == ("firing", "slow", 2)
+    assert "secret" not in caplog.text
+    assert "try 1 of 3" in caplog.text
+
+
+def test_a_project_may_hold_rules(tmp_path: Path) -> None:
+    """The tables stand beside proftool's settings and disturb neither."""
+    file = tmp_path / "pyproject.toml"
+    file.write_text(
+        "[tool.proftool]\nstore-size = '1GB'\n[tool.proftool.alerts.slow]\nabove = 1\n[tool.proftool.slo.all]\nobjective = 0.99\n"
+    )
+    assert [rule.name for rule in load_rules(file)] == ["slow", "all"]
+    assert load(tmp_path, environ={}).store_size_bytes == 1_000_000_000
