@@ -101,8 +101,8 @@ class Writer:
     def ended(self, local: LocalTrace) -> None:
         """Decide, and queue what is kept or may be yet."""
         reason = local.reason = self.keep.reason(local)
-        may_join = (local.entry.parent_id or local.called_out) and len(self._held) < MAX_HELD and self.store is not None
-        if reason is None and not may_join:
+        may_be_joined = self.store is not None and len(self._held) < MAX_HELD and (local.entry.parent_id or local.called_out)
+        if reason is None and not may_be_joined:
             local.let_go()
             return
         if reason is not None:

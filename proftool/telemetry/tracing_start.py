@@ -6,12 +6,15 @@ imports none. Safe across `fork`: the child's threads begin with its first reque
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from proftool.contracts import RunStore
 from proftool.contracts_telemetry import TelemetryStore
+from proftool.errors import ProftoolError
 from proftool.telemetry import tracing
 from proftool.telemetry.on_demand import BURST_S, OnDemand
 from proftool.telemetry.queries import LIMITS, REPEATED, SLOW_NS
@@ -20,6 +23,9 @@ from proftool.telemetry.sampler_slices import SLICE_S, Slicer
 from proftool.telemetry.sampler_watch import BLOCKED_NS, TRACE_S, WINDOW_S, BlockingWatch, LeakWatch
 from proftool.telemetry.spans import Keep
 from proftool.telemetry.spans_writer import Exporter
+from proftool.units import NS_PER_S
+
+FORGET_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +55,8 @@ class Options:
     """How long `kill -USR2` records."""
     every_s: float = 1.0
     """Between two batches to the store."""
+    keep_s: float = 7 * 86400.0
+    """What is older goes, looked at once an hour."""
     project: Path | None = None
 
 
@@ -110,6 +118,8 @@ def watch(
             writer.beats.append(slicer.beat)
             writer.on_kept.append(slicer.kept)
         sampler.start()
+    if telemetry is not None:
+        writer.beats.append(_forgetting(telemetry, int(chosen.keep_s * NS_PER_S)))
     if chosen.leaks:
         leaks = LeakWatch(writer, window_s=chosen.leak_window_s, trace_s=chosen.leak_trace_s)
         writer.beats.append(leaks.beat)
@@ -117,6 +127,21 @@ def watch(
         demand = OnDemand(service, runs, writer, token=chosen.record_token, sampler=sampler, slicer=slicer, burst_s=chosen.burst_s)
         demand.start()
     return Watching(traces, sampler, slicer, leaks, demand)
+
+
+def _forgetting(telemetry: TelemetryStore, keep_ns: int) -> Callable[[], None]:
+    """A beat that removes what is old, first after an hour: a program that ends sooner leaves it to the next."""
+    due = [time.monotonic() + FORGET_S]
+
+    def beat() -> None:
+        if time.monotonic() >= due[0]:
+            due[0] = time.monotonic() + FORGET_S
+            try:
+                telemetry.forget(time.time_ns() - keep_ns)
+            except ProftoolError as error:
+                logging.getLogger("proftool.telemetry").warning("what is old stays in the store: %s", error)
+
+    return beat
 
 
 def _track_queries() -> None:

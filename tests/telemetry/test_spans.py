@@ -16,12 +16,13 @@ from opentelemetry.sdk.trace import TracerProvider as SdkProvider
 from telemetry.serving import serving, telemetry_store
 
 from proftool.contracts_telemetry import SpanQuery
-from proftool.telemetry import spans, spans_writer, tracing
+from proftool.telemetry import spans, spans_writer, tracing, tracing_start
 from proftool.telemetry.request import SAMPLED
 from proftool.telemetry.spans import Keep
 from proftool.telemetry.spans_export import OtlpExporter
 from proftool.telemetry.spans_sdk import StoreSpanProcessor
 from proftool.telemetry.tracing import Tracing
+from proftool.telemetry.tracing_start import Options
 
 NOTHING = Keep(slow_ns=10**15, share=0.0)
 
@@ -190,6 +191,20 @@ def test_spans_of_the_sdk_are_kept_by_the_same_rule(tmp_path: Path) -> None:
     found = {span.name: span for span in store.find_spans(SpanQuery())}
     assert set(found) == {"bad", "inner of bad"}
     assert found["inner of bad"].parent_id == found["bad"].span_id
+
+
+def test_what_is_old_goes_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The writer removes what is older than asked for, and nothing younger."""
+    monkeypatch.setattr(tracing_start, "FORGET_S", 0.0)
+    store = telemetry_store(tmp_path)
+    options = Options(keep=Keep(share=1.0), keep_s=3600.0, sampler=False, leaks=False, every_s=3600.0, queries=False, outgoing=False)
+    watching = tracing_start.watch("shop", store, options=options)
+    trace.get_tracer("test").start_span("old", start_time=1).end()
+    trace.get_tracer("test").start_span("new").end()
+    watching.tracing.writer.flush()
+    watching.tracing.writer.flush()
+    assert [span.name for span in store.find_spans(SpanQuery())] == ["new"]
+    watching.stop()
 
 
 def test_importing_it_loads_neither_numpy_nor_sqlalchemy() -> None:
