@@ -32,7 +32,8 @@ def gate(
     from proftool.workflows.history import write_file
 
     streams.set_quiet(quiet)
-    compared = compare(base, new, open_store(settings.load()), Path.cwd(), metric=metric, force=force)
+    found = settings.load()
+    compared = compare(base, new, open_store(found), Path.cwd(), metric=metric, force=force, floor_share=found.diff_floor)
     gated = hold(compared.diff, rule)
     text = render_markdown(compared.diff, outcome=str(gated.outcome), rule=gated.rule)
     if output is not None:

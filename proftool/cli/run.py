@@ -34,7 +34,17 @@ def run(
     native: Annotated[bool, typer.Option("--native", help="Also frames of C, C++ and Rust.")] = False,
     children: Annotated[bool | None, typer.Option("--children/--no-children", help="Also record child processes (default: yes).")] = None,
     python: Annotated[Path | None, typer.Option("--python", metavar="PATH", help="The interpreter to run the target with.")] = None,
-    runs: Annotated[int, typer.Option("--runs", metavar="N", help="Run the target N times and keep N runs.")] = 1,
+    runs: Annotated[
+        int | None, typer.Option("--runs", metavar="N", help="Run the target N times and keep N runs; with --against: of each side.")
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            "--against",
+            metavar="BASE",
+            help="Record BASE (a run, or a git revision at which the same command is run) and this program in turn, and compare them.",
+        ),
+    ] = None,
     label: options.Label = None,
     open_: options.Open = False,
     out: options.Output = None,
@@ -49,14 +59,28 @@ def run(
 
     output.set_quiet(quiet)
     settings = settings_file.load()
+    wishes = record.Wishes(
+        modes=tuple(mode or ()), backends=tuple(backend or ()), clock=clock, rate_hz=rate, native=native, children=children
+    )
+    stdout = 2 if json else None
+    if against is not None:
+        from proftool.cli import run_against
+
+        return run_against.run(
+            run_against.Asked(against=against, words=tuple(words or ()), module=module, code=code, python=python),
+            wishes,
+            settings,
+            runs=runs,
+            label=label,
+            stdout=stdout,
+            shown=run_against.Shown(open=open_, out=out, json=json),
+        )
     request = record.Request(
         program=targets.resolve(words or (), module=module, code=code, python=python),
-        wishes=record.Wishes(
-            modes=tuple(mode or ()), backends=tuple(backend or ()), clock=clock, rate_hz=rate, native=native, children=children
-        ),
-        runs=runs,
+        wishes=wishes,
+        runs=1 if runs is None else runs,
         label=label,
-        stdout=2 if json else None,
+        stdout=stdout,
     )
     if out is not None:
         from proftool.workflows.report import check_output

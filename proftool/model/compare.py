@@ -34,6 +34,8 @@ BYTES_FLOOR = 65536
 ALLOCATIONS_FLOOR = 100
 BETWEEN_CV = {"sample": 0.035, "trace": 0.08}
 """By how much runs of one program differ beyond what one run shows of itself, after the common factor."""
+BETWEEN_COUNTS = 1.5
+"""By how much counts of samples vary more between runs than within one; measured 1.0 to 1.7 for sampling at random times."""
 LINE_CV = 0.25
 """By how much more runs differ where threads stood in line, as a part of that share of time: whose it was is not known exactly."""
 UNEXPLAINED = 0.1
@@ -220,7 +222,7 @@ class _Comparison:
         n = np.bincount(function, minlength=self.n)
         spread = significance.count_variance(function, fresh, self.n)
         each = np.where(n > 0, values / np.maximum(n, 1), self._quantum())
-        return spread * each**2 * significance.over_dispersion(samples.time_ns[order][fresh], function[fresh])
+        return BETWEEN_COUNTS * spread * each**2 * significance.over_dispersion(samples.time_ns[order][fresh], function[fresh])
 
     def _exact(self, values: Floats) -> Tested:
         """Counts and bytes: what repeats identically is certain, what varies must lie apart in all runs."""
@@ -320,9 +322,10 @@ class _Comparison:
                 f"change: {slow}'s times are shown at the speed of {fast} (as measured: {was})"
             )
         elif self.machine is not None and self.is_worked_time and abs(tested.together) > UNEXPLAINED:
+            more = "record more runs" if self.machine.in_turn else "record both sides in turn (`proftool run --against LABEL`)"
             notes.append(
                 f"the functions moved by {100 * np.expm1(tested.together):+.0f} % together, which the machine's probe does not explain: "
-                "record both sides in turn to be sure (`proftool run --against LABEL`)"
+                f"to be sure, {more}"
             )
         return tuple(notes)
 

@@ -19,12 +19,14 @@ from proftool.model.profile import Profile
 
 PROBE_NOISE = 0.15
 """A change of the probe (natural logarithm) that is half believed; smaller ones are mostly its own noise, larger ones the machine's."""
-STEADY_SD = 0.04
+STEADY_SD = 0.03
 """How far a machine's speed differs between two sides of several runs of which the probes say that it did not change."""
 SHIFTED_SD = 0.06
 """How much less is known where they say that it did."""
-ONE_RUN_SD = 0.08
+ONE_RUN_SD = 0.05
 """How far the speed differs from run to run."""
+IN_TURN_SD = 0.015
+"""The same where the sides were recorded in turn."""
 UNKNOWN_SD = 0.35
 """Where no run was probed."""
 INTERLEAVED = 0.5
@@ -44,25 +46,19 @@ class Machine:
     in_turn: bool
     """The sides were recorded in turn, so that a drifting machine met both alike."""
 
-    @property
-    def is_known(self) -> bool:
-        """May the machine be told from a program that became slower in all its functions?"""
-        return self.probed is not None or self.in_turn
-
 
 def machine(profiles: Sequence[Profile], n_base: int, mode: str) -> Machine:
     """What is known of the machine's speed from the passes of a mode; base runs come first."""
     levels, times = _levels(profiles, mode), _times(profiles, mode)
     n_new = len(profiles) - n_base
     in_turn = times is not None and min(n_base, n_new) > 1 and _in_turn(times, n_base)
-    own = ONE_RUN_SD**2 * (1 / n_base + 1 / n_new) / 2
+    own = ONE_RUN_SD**2 * (1 / n_base + 1 / n_new)
     if levels is None:
-        return Machine(probed=None, shift=0.0, sd=float(np.sqrt(STEADY_SD**2 + own)) if in_turn else UNKNOWN_SD, in_turn=in_turn)
+        return Machine(probed=None, shift=0.0, sd=float(np.sqrt(IN_TURN_SD**2 + own)) if in_turn else UNKNOWN_SD, in_turn=in_turn)
     probed = float(np.median(levels[n_base:]) - np.median(levels[:n_base]))
     believed = probed**4 / (probed**4 + PROBE_NOISE**4)
-    return Machine(
-        probed=probed, shift=believed * probed, sd=float(np.sqrt((STEADY_SD + SHIFTED_SD * believed) ** 2 + own)), in_turn=in_turn
-    )
+    steady = IN_TURN_SD if in_turn else STEADY_SD
+    return Machine(probed=probed, shift=believed * probed, sd=float(np.sqrt((steady + SHIFTED_SD * believed) ** 2 + own)), in_turn=in_turn)
 
 
 def _levels(profiles: Sequence[Profile], mode: str) -> NDArray[np.float64] | None:

@@ -27,7 +27,7 @@ ALPHA = 0.025
 """Chance that a report on identical programs flags anything."""
 SPLITS_MAX = 4000
 """All relabellings up to so many, else so many random ones."""
-PRIOR_DF = 8.0
+PRIOR_DF = 12.0
 SUSPECT_T = 2.0
 """A function that moved by more standard errors against the median is no witness of the machine's speed."""
 ANCHOR_CAP = 0.2
