@@ -22,6 +22,7 @@ _FATAL = ("SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGTERM", "SIGX
 """Signals whose default action ends a process and which a handler may survive to save; SIGINT is already an exception."""
 
 _real_exit = os._exit
+_real_kill = os.kill
 _real_signal = _signal.signal
 _real_getsignal = _signal.getsignal
 _state = None
@@ -48,6 +49,7 @@ class _Process:
             n += 1  # the process that was here before exec, or the PID came round again
         self.file = os.path.join(config["folder"], f"process-{self.pid}-{n}")
         self.part = os.path.join(config["folder"], f"part-{self.pid}-{n}{module.suffix if module else ''}")
+        self.debt = os.path.join(config["folder"], f"debt-{self.pid}")
 
     def begin(self):
         """Start the profiler of a process that has just begun."""
@@ -60,6 +62,17 @@ class _Process:
             self.notes.append(f"the profiler did not start: {type(error).__name__}: {error}")
             self.write(False, "")
 
+    def owe(self, owes):
+        """Keep or pay the debt of a process that saves before it dies of SIGTERM (woken.py)."""
+        try:
+            if owes:
+                with open(self.debt, "w", encoding="ascii") as file:
+                    file.write(f"{time.time()}\n")
+            else:
+                os.unlink(self.debt)
+        except OSError:
+            pass  # paid already, or the folder is gone
+
     def name_thread(self):
         """Remember the calling thread's name: it may have ended when the recording does."""
         thread = getattr(sys.modules.get("threading"), "_active", {}).get(_thread.get_ident())
@@ -71,6 +84,7 @@ class _Process:
         if self.stopping or self.pid != os.getpid():
             return
         self.stopping = True
+        self.owe(False)
         complete = True
         if self.recorder is not None:
             try:
@@ -202,6 +216,8 @@ def _record(config, module):
         _tell_when_main_returns()
         if hasattr(module, "prepare"):
             module.prepare(config["options"])
+        if _real_getsignal(_signal.SIGTERM) is _on_signal:
+            _state.owe(True)
     if module is None or getattr(module, "per_thread", False):
         _watch_threads()  # a profiler from outside finds no name for a thread that began after its last look at `threading`
     # Registered before any of the target's, so it runs after all of them.
@@ -235,6 +251,8 @@ def _after_fork():
             _state.recorder = parent.recorder
         except Exception as error:
             _state.notes.append(f"the profiler did not start after fork: {type(error).__name__}: {error}")
+    if _real_getsignal(_signal.SIGTERM) is _on_signal:
+        _state.owe(True)
     _state.write(False, "")
 
 
@@ -291,7 +309,18 @@ def _wrap_ends():
         _stop("os._exit")
         _real_exit(status)
 
-    os._exit = _exit
+    def kill(pid, sig, /):
+        _real_kill(pid, sig)
+        if sig == _signal.SIGTERM and _state is not None:
+            try:
+                debt = os.open(os.path.join(_state.config["folder"], f"debt-{pid}"), os.O_WRONLY | os.O_APPEND)
+                os.write(debt, b"sent\n")
+                os.close(debt)
+            except OSError:
+                pass  # it owes nothing
+
+    kill.__doc__ = _real_kill.__doc__
+    os._exit, os.kill = _exit, kill
     for name in ("execv", "execve"):
         if hasattr(os, name):
             setattr(os, name, _exec(getattr(os, name)))
@@ -307,6 +336,8 @@ def _wrap_ends():
     def signal(signalnum, handler):
         mine = handler == _signal.SIG_DFL and signalnum in _ours and _state is not None and not _state.stopping
         before = _real_signal(signalnum, _on_signal if mine else handler)
+        if signalnum == _signal.SIGTERM and _state is not None and (before is _on_signal) != mine:
+            _state.owe(mine)
         return _signal.SIG_DFL if before is _on_signal else before
 
     def getsignal(signalnum):
@@ -342,7 +373,7 @@ def _die(number):
     _real_signal(number, _signal.SIG_DFL)
     if hasattr(_signal, "pthread_sigmask"):
         _signal.pthread_sigmask(_signal.SIG_UNBLOCK, [number])
-    os.kill(os.getpid(), number)
+    _real_kill(os.getpid(), number)
 
 
 def _implementation():

@@ -17,7 +17,10 @@ import ctypes
 import os
 import signal
 import time
+from pathlib import Path
 from types import TracebackType
+
+from proftool.launch import woken
 
 FORWARDED = frozenset(
     {
@@ -104,8 +107,9 @@ class Guard:
     Outside the main thread, where Python cannot wait for them, it does nothing.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path | None = None) -> None:
         self.interrupted = False
+        self._folder = folder
         self._witness: Witness | None = None
         self._before: set[signal.Signals | int] = set()
         self._waits = FORWARDED | {signal.SIGCHLD, signal.SIGCONT}
@@ -135,6 +139,8 @@ class Guard:
             self.interrupted = True
         if not to_group and info.si_pid != pid:  # a target that signals its parent does not mean itself
             _send(pid, number)
+        if number == signal.SIGTERM and self._folder is not None:
+            woken.tell(self._folder, pid)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._witness is not None:

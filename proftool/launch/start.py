@@ -5,7 +5,7 @@ in through the start-up hook; an external one is attached to the target's PID wh
 program is missed. Signals go to the target (signals.py). When proftool dies, the kernel kills the target.
 
 Layout of a recording's folder: `process-PID-N` (a Python literal, written by each recorded process), `part-PID-N.SUFFIX`
-(profiler's), `hook/`. Nothing is written elsewhere.
+(profiler's), `debt-PID` (woken.py), `hook/`. Nothing is written elsewhere.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 
 from proftool.contracts import Command, Inside, Outside, Program, Recording, RecordOptions
 from proftool.errors import BackendFailed, TargetError
-from proftool.launch import hook, parts
+from proftool.launch import hook, parts, woken
 from proftool.launch.clocks import ThreadClocks
 from proftool.launch.interpreter import inspect
 from proftool.launch.profiler import ExternalProfiler
@@ -66,7 +66,7 @@ def launch(
     in_main = threading.current_thread() is threading.main_thread()
     with contextlib.ExitStack() as held:
         held.callback(hook.remove, folder, hooks)
-        guard = held.enter_context(Guard()) if in_main else None
+        guard = held.enter_context(Guard(folder)) if in_main else None
         target = _Target(argv, env, stdin, stdout, guard, waits=isinstance(command, Outside))
         profiler: ExternalProfiler | None = None
         watch: ThreadClocks | None = None
@@ -86,7 +86,9 @@ def launch(
                 if deadline is not None and time.monotonic_ns() >= deadline and profiler is not None:
                     profiler.interrupt()
                     deadline = None
-                target.watch(guard, 3600.0 if deadline is None else max((deadline - time.monotonic_ns()) / 1e9, 0.0))
+                left_s = woken.EVERY_S if deadline is None else max((deadline - time.monotonic_ns()) / 1e9, 0.0)
+                target.watch(guard, min(left_s, woken.EVERY_S))
+                woken.wake(folder)
         except BaseException:
             target.kill()
             if profiler is not None:
