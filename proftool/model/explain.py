@@ -49,17 +49,13 @@ def _filled(diff: Diff) -> list[str]:
     """What a state consisted of, on either side: the functions that held most of it."""
     when = "At the peak" if diff.metric.name == "peak_bytes" else f"Of `{diff.metric.name}`"
     told: list[str] = []
-    for side, total, value in (
-        (diff.base.name, diff.base_total, lambda c: c.base_self),
-        (diff.new.name, diff.new_total, lambda c: c.new_self),
-    ):
-        largest = sorted((c for c in diff.functions if value(c) > 0), key=lambda c: (-value(c), c.function))[:FILLERS]
-        held = ", ".join(f"`{name_of(diff, c)}` {people(value(c), diff.metric.unit)}" for c in largest)
-        rest = total - sum(value(c) for c in largest)
-        told.append(
-            f"{when} of {side} ({people(total, diff.metric.unit)}): {held}"
-            + (f", others {people(rest, diff.metric.unit)}." if rest > 0 else ".")
-        )
+    unit = diff.metric.unit
+    for side, total, at in ((diff.base.name, diff.base_total, 0), (diff.new.name, diff.new_total, 1)):
+        held = [((c.base_self, c.new_self)[at], name_of(diff, c)) for c in diff.functions]
+        largest = sorted((one for one in held if one[0] > 0), key=lambda one: (-one[0], one[1]))[:FILLERS]
+        rest = total - sum(value for value, _ in largest)
+        names = ", ".join(f"`{name}` {people(value, unit)}" for value, name in largest)
+        told.append(f"{when} of {side} ({people(total, unit)}): {names}" + (f", others {people(rest, unit)}." if rest > 0 else "."))
     return told
 
 
