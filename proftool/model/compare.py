@@ -36,6 +36,8 @@ BETWEEN_CV = {"sample": 0.035, "trace": 0.08}
 """By how much runs of one program differ beyond what one run shows of itself, after the common factor."""
 BETWEEN_COUNTS = 1.5
 """By how much counts of samples vary more between runs than within one; measured 1.0 to 1.7 for sampling at random times."""
+TRACE_GRAIN = 0.005
+"""Where there are no samples: what one interruption more or less adds to a function, as a part of the total."""
 LINE_CV = 0.25
 """By how much more runs differ where threads stood in line, as a part of that share of time: whose it was is not known exactly."""
 UNEXPLAINED = 0.1
@@ -214,7 +216,7 @@ class _Comparison:
         """Variance of each function's value that the run itself shows: how often sampling met it anew, spread over time blocks."""
         samples = self.profiles[at].samples
         if not len(samples):
-            return (0.05 * values) ** 2
+            return (0.05 * values) ** 2 + (TRACE_GRAIN * values.sum()) ** 2
         order = np.lexsort((samples.time_ns, samples.lane))
         function, lane = self.functions[at][samples.node[order]], samples.lane[order]
         fresh = np.ones(len(function), bool)
