@@ -14,7 +14,12 @@ if TYPE_CHECKING:
 __all__ = ["diff", "load", "profile"]
 __version__ = "0.1.0"
 
-_PUBLIC = {"profile": "proftool.workflows.api", "load": "proftool.workflows.api", "diff": "proftool.workflows.api"}
+_PUBLIC = {
+    "profile": "proftool.workflows.api",
+    "load": "proftool.workflows.api",
+    "diff": "proftool.workflows.api",
+    "load_ipython_extension": "proftool.integrations.notebook",
+}
 
 
 def __getattr__(name: str) -> object:

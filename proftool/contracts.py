@@ -15,6 +15,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from proftool.model.insight import Insight
 from proftool.model.meta import Quality
 
 if TYPE_CHECKING:
@@ -280,6 +281,20 @@ class WritableFormat(Format, Protocol):
         ...
 
 
+# --- insights -------------------------------------------------------------------------------------------------------------
+
+
+class Rule(Protocol):
+    """One cause of slowness or waste, known well enough to be named from a profile alone."""
+
+    @property
+    def id(self) -> str: ...
+
+    def look(self, profile: Profile) -> Sequence[Insight]:
+        """What is found, largest share first; nothing where the profile lacks what the rule needs."""
+        ...
+
+
 # --- reports --------------------------------------------------------------------------------------------------------------
 
 
@@ -293,6 +308,7 @@ class ReportOptions:
     limit: int = 12
     max_bytes: int = 10_000_000
     """Bound of an HTML page; more is folded into `(n others)`."""
+    insights: tuple[Insight, ...] = ()
 
 
 class Report(Protocol):

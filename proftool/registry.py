@@ -1,6 +1,7 @@
-"""Names of backends, formats and reports -> "module:attribute", imported on demand.
+"""Names of backends, formats, reports and rules of advice -> "module:attribute", imported on demand.
 
-Third parties add rows through the entry point groups `proftool.backends`, `proftool.formats` and `proftool.reports`.
+Third parties add rows through the entry point groups `proftool.backends`, `proftool.formats`, `proftool.reports`
+and `proftool.rules`.
 A wrong name is a usage error that proposes the nearest right one.
 """
 
@@ -12,7 +13,7 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import cast
 
-from proftool.contracts import Backend, Format, Report
+from proftool.contracts import Backend, Format, Report, Rule
 from proftool.errors import UsageError
 
 BACKENDS: dict[str, str] = {
@@ -41,6 +42,22 @@ REPORTS: dict[str, str] = {
     "html": "proftool.reports.flamegraph:report",
 }
 
+RULES: dict[str, str] = {
+    "import-time": "proftool.insights.imports:rule",
+    "regex-compile": "proftool.insights.regex:rule",
+    "strptime": "proftool.insights.dates:rule",
+    "deep-copy": "proftool.insights.deep_copy:rule",
+    "json": "proftool.insights.json_text:rule",
+    "row-loop": "proftool.insights.row_loop:rule",
+    "string-building": "proftool.insights.string_building:rule",
+    "blocked-loop": "proftool.insights.blocked_loop:rule",
+    "lock-wait": "proftool.insights.lock_wait:rule",
+    "busy-polling": "proftool.insights.polling:rule",
+    "repeated-query": "proftool.insights.repeated_query:rule",
+    "peak": "proftool.insights.peak:rule",
+    "temporaries": "proftool.insights.temporaries:rule",
+}
+
 
 def backend(name: str) -> Backend:
     """The backend of that name."""
@@ -57,8 +74,14 @@ def report(name: str) -> Report:
     return cast(Report, _load("report", REPORTS, name))
 
 
+def rules() -> Iterator[Rule]:
+    """Every rule of advice, in the order of the table."""
+    for name in names("rule"):
+        yield cast(Rule, _load("rule", RULES, name))
+
+
 def names(kind: str) -> tuple[str, ...]:
-    """Every registered name of a kind (`backend`, `format`, `report`), ours first."""
+    """Every registered name of a kind (`backend`, `format`, `report`, `rule`), ours first."""
     return tuple(_rows(kind))
 
 
@@ -69,7 +92,7 @@ def formats() -> Iterator[Format]:
 
 
 def _rows(kind: str) -> dict[str, str]:
-    ours = {"backend": BACKENDS, "format": FORMATS, "report": REPORTS}[kind]
+    ours = {"backend": BACKENDS, "format": FORMATS, "report": REPORTS, "rule": RULES}[kind]
     return ours | {point.name: point.value for point in entry_points(group=f"proftool.{kind}s") if point.name not in ours}
 
 

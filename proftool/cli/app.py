@@ -29,12 +29,14 @@ VERBS: tuple[tuple[str, str], ...] = (
     ("gate", "proftool.cli.gate:gate"),
     ("bench", "proftool.cli.bench:bench"),
     ("ab", "proftool.cli.ab:ab"),
+    ("scale", "proftool.cli.scale:scale"),
     ("export", "proftool.cli.export:export"),
     ("import", "proftool.cli.imports:import_"),
     ("label", "proftool.cli.label:label"),
     ("rm", "proftool.cli.rm:rm"),
     ("prune", "proftool.cli.prune:prune"),
     ("doctor", "proftool.cli.doctor:doctor"),
+    ("mcp", "proftool.cli.mcp:mcp"),
 )
 """Verb -> "module:function", in the order of the help."""
 

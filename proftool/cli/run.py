@@ -95,15 +95,19 @@ def run(
 def tell_recorded(recorded: Recorded, store: SqlRunStore, settings: Settings, *, out: Path | None, open_: bool, json: bool) -> None:
     """Say what was recorded: summaries and losses on stderr, the document on stdout, the report in its file and the browser."""
     import sys
+    from dataclasses import replace
 
+    from proftool import insights
     from proftool.contracts import ReportOptions
     from proftool.reports import summary
     from proftool.workflows import history, report
 
     shown = ReportOptions(width=output.width(), color=output.has_color(sys.stderr))
     for kept in recorded.kept:
-        before = None if kept.run is None or output.is_quiet() else history.comparable_before(kept.run, store)
-        output.talk(summary.text(kept.profile, shown, kept.run, before))
+        if not output.is_quiet():
+            before = None if kept.run is None else history.comparable_before(kept.run, store)
+            found = insights.find(kept.profile)
+            output.talk(summary.text(kept.profile, replace(shown, insights=found), kept.run, before))
     for notice in store.take_notices():
         output.talk(notice)
     for loss in recorded.losses:

@@ -23,10 +23,10 @@ def show(
     """Show a run: a summary and a table by function, or by line, module, thread, callers or callees."""
     import sys
 
-    from proftool import settings
+    from proftool import insights, settings
     from proftool.contracts import ReportOptions
     from proftool.errors import UsageError
-    from proftool.reports import summary, table
+    from proftool.reports import advice, summary, table
     from proftool.reports.rows import By
     from proftool.store import open_store
     from proftool.workflows import report
@@ -41,7 +41,10 @@ def show(
         return
     chosen = ReportOptions(metric=metric, width=output.width(), color=output.has_color(sys.stdout), limit=limit)
     table.metric_of(shown.profile, metric)
-    if by is None and function is None:
+    whole = by is None and function is None
+    if whole:
         output.data(summary.text(shown.profile, chosen, shown.run))
         output.data("")
     output.data(table.table(shown.profile, chosen, By(by) if by else By.FUNCTION, function))
+    if whole and (found := insights.find(shown.profile)):
+        output.data("\n" + advice.text(found, chosen))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 
 import numpy as np
 
 from proftool.contracts import ReportOptions
+from proftool.model.insight import Insight
 from proftool.model.profile import UNKNOWN, Profile
 from proftool.model.tree import Tree, function_self, function_total, lane_total, metric_total
 
@@ -25,7 +27,9 @@ class Json:
         """The document of a profile that no store holds: what is known of its run stands in its meta."""
         import json
 
-        return json.dumps(document(profile, circumstances(profile)), ensure_ascii=False, indent=1).encode("utf-8", "backslashreplace")
+        return json.dumps(document(profile, circumstances(profile), options.insights), ensure_ascii=False, indent=1).encode(
+            "utf-8", "backslashreplace"
+        )
 
 
 def circumstances(profile: Profile) -> dict[str, object]:
@@ -58,7 +62,7 @@ def circumstances(profile: Profile) -> dict[str, object]:
     }
 
 
-def document(profile: Profile, run: Mapping[str, object]) -> dict[str, object]:
+def document(profile: Profile, run: Mapping[str, object], insights: Sequence[Insight] = ()) -> dict[str, object]:
     """The whole document, functions by descending self value of the first metric."""
     shown = [(i, m) for i, m in enumerate(profile.metrics) if m.name not in _WAITING]
     tree = Tree.of(profile)
@@ -95,7 +99,7 @@ def document(profile: Profile, run: Mapping[str, object]) -> dict[str, object]:
         "functions": functions,
         "lanes": _lanes(profile, [(i, m.name) for i, m in shown]),
         "waiting": {_WAITING[m.name]: metric_total(profile, i) for i, m in enumerate(profile.metrics) if m.name in _WAITING},
-        "insights": [],
+        "insights": [asdict(insight) for insight in insights],
     }
 
 

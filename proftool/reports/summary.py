@@ -13,6 +13,7 @@ from proftool.contracts import ReportOptions, Run
 from proftool.model.meta import Pass
 from proftool.model.profile import ROOT, Profile
 from proftool.model.tree import Tree, metric_total, node_function, node_self
+from proftool.reports import advice
 from proftool.reports.rows import By, by, default_metric, name, place, shares
 from proftool.reports.table import named
 from proftool.reports.text import bar, clip, styled
@@ -184,6 +185,8 @@ def _tail(profile: Profile, options: ReportOptions, run: Run | None, before: Run
         lines.append(styled(clip(f"note: {notes[0]}{more}", 400), "yellow", options.color))
     if unseen:
         lines.append(styled(clip(f"not seen: {'; '.join(unseen)}", 400), "dim", options.color))
+    if options.insights:
+        lines.append(styled(clip(advice.headline(options.insights), 400), "yellow", options.color))
     lines = [line for line in lines if line]
     if run is not None:
         called = shlex.quote(run.label) if run.label and run.label[0] != "-" else run.id

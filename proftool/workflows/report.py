@@ -19,9 +19,10 @@ _REPORTS = {".html": "html", ".htm": "html", ".json": "json", ".md": "markdown",
 
 def show_document(profile: Profile, run: Run | None) -> dict[str, object]:
     """The JSON document of `show`."""
+    from proftool import insights
     from proftool.reports import json
 
-    return json.document(profile, json.circumstances(profile) if run is None else run_document(run))
+    return json.document(profile, json.circumstances(profile) if run is None else run_document(run), insights.find(profile))
 
 
 def check_output(path: Path) -> None:
