@@ -16,7 +16,7 @@ from proftool.errors import NotComparable
 from proftool.model import significance
 from proftool.model.align import Union, align
 from proftool.model.comparable import choose_metric, judge_comparable, metric_of, passes_of
-from proftool.model.diff import VERDICTS, Comparability, Comparable, Diff, FunctionChange, Side, Verdict
+from proftool.model.diff import FLAGGED, VERDICTS, Comparability, Comparable, Diff, FunctionChange, Side, Verdict
 from proftool.model.explain import explain
 from proftool.model.machine import Machine, machine
 from proftool.model.match import Matched, match
@@ -25,6 +25,7 @@ from proftool.model.profile import Metric, MetricKind, Profile, UInt8Array
 from proftool.model.significance import ALPHA, Floats, Tested, Witness
 from proftool.model.tree import Tree, function_total, node_function, node_self
 from proftool.model.union_profile import union_profile
+from proftool.model.within import with_calls, within_variance
 from proftool.units import NS_PER_S, Unit, people
 
 FLOOR_SHARE = 0.005
@@ -34,10 +35,6 @@ BYTES_FLOOR = 65536
 ALLOCATIONS_FLOOR = 100
 BETWEEN_CV = {"sample": 0.035, "trace": 0.08}
 """By how much runs of one program differ beyond what one run shows of itself, after the common factor."""
-BETWEEN_COUNTS = 1.5
-"""By how much counts of samples vary more between runs than within one; measured 1.0 to 1.7 for sampling at random times."""
-TRACE_GRAIN = 0.005
-"""Where there are no samples: what one interruption more or less adds to a function, as a part of the total."""
 LINE_CV = 0.25
 """By how much more runs differ where threads stood in line, as a part of that share of time: whose it was is not known exactly."""
 UNEXPLAINED = 0.1
@@ -172,7 +169,7 @@ class _Comparison:
         shift, sd = (self.machine.shift, self.machine.sd) if self.is_worked_time else (0.0, 0.0)
         if self.weak:
             base, new = self.sides(values)
-            variances = [self._within(at, values[:, at]) for at in range(len(self.profiles))]
+            variances = [within_variance(p, self.functions[at], values[:, at], self.scale[at]) for at, p in enumerate(self.profiles)]
             var_base = np.mean(variances[: self.n_base], axis=0) / self.n_base
             var_new = np.mean(variances[self.n_base :], axis=0) / self.n_new
             mode = self.metric.mode if self.metric.mode in BETWEEN_CV else "sample"
@@ -212,20 +209,6 @@ class _Comparison:
         weights = [float(np.median(p.samples.weight)) * scale for p, scale in zip(self.profiles, self.scale, strict=True) if len(p.samples)]
         return float(np.mean(weights)) if weights and self.metric.unit is Unit.NANOSECONDS else 0.0
 
-    def _within(self, at: int, values: Floats) -> Floats:
-        """Variance of each function's value that the run itself shows: how often sampling met it anew, spread over time blocks."""
-        samples = self.profiles[at].samples
-        if not len(samples):
-            return (0.05 * values) ** 2 + (TRACE_GRAIN * values.sum()) ** 2
-        order = np.lexsort((samples.time_ns, samples.lane))
-        function, lane = self.functions[at][samples.node[order]], samples.lane[order]
-        fresh = np.ones(len(function), bool)
-        fresh[1:] = (function[1:] != function[:-1]) | (lane[1:] != lane[:-1])
-        n = np.bincount(function, minlength=self.n)
-        spread = significance.count_variance(function, fresh, self.n)
-        each = np.where(n > 0, values / np.maximum(n, 1), self._quantum())
-        return BETWEEN_COUNTS * spread * each**2 * significance.over_dispersion(samples.time_ns[order][fresh], function[fresh])
-
     def _exact(self, values: Floats) -> Tested:
         """Counts and bytes: what repeats identically is certain, what varies must lie apart in all runs."""
         base, new = values[:, : self.n_base], values[:, self.n_base :]
@@ -264,7 +247,8 @@ class _Comparison:
         changes = [
             self._change(i, base, new, base_total, new_total, low, high, tested, bool(sure[i]), floor, same_all) for i in range(self.n)
         ]
-        changes = self._with_calls(changes)
+        if self.metric.unit is Unit.NANOSECONDS and all(p.has_metric("calls") for p in self.profiles):
+            changes = with_calls(changes, *self.sides(self._self("calls")))
         ordered = sorted(changes, key=lambda c: (c.verdict not in FLAGGED, -abs(c.delta_self), -abs(c.delta_total), c.function))
         verdict, certainty = self._nodes(profile, self.union, changes, tested)
         change = float(new.sum() - base.sum())
@@ -274,7 +258,9 @@ class _Comparison:
             metric=self.metric,
             base=self._side(names[0], 0, self.n_base),
             new=self._side(names[1], self.n_base, len(self.profiles)),
-            comparability=_with_notes(comparability, self._notes(tested, (float(measured[0].sum()), float(measured[1].sum())))),
+            comparability=replace(
+                comparability, reasons=(*comparability.reasons, *self._notes(tested, (float(measured[0].sum()), float(measured[1].sum()))))
+            ),
             base_total=float(base.sum()),
             new_total=float(new.sum()),
             functions=tuple(ordered),
@@ -381,22 +367,6 @@ class _Comparison:
             moved_from=moved,
         )
 
-    def _with_calls(self, changes: list[FunctionChange]) -> list[FunctionChange]:
-        """Δ = more calls × mean cost + dearer calls × mean calls, where a pass counted calls; the parts add up exactly."""
-        if self.metric.unit is not Unit.NANOSECONDS or not all(p.has_metric("calls") for p in self.profiles):
-            return changes
-        base, new = self.sides(self._self("calls"))
-        result: list[FunctionChange] = []
-        for c in changes:
-            n0, n1 = float(base[c.function]), float(new[c.function])
-            if n0 > 0 and n1 > 0:
-                more = (n1 - n0) * (c.base_self / n0 + c.new_self / n1) / 2
-                c = replace(c, more_calls=more, dearer_calls=c.delta_self - more)
-            elif n0 > 0 or n1 > 0:
-                c = replace(c, more_calls=c.delta_self, dearer_calls=0.0)
-            result.append(c)
-        return result
-
     def _nodes(
         self, profile: Profile, union: Union, changes: Sequence[FunctionChange], tested: Tested
     ) -> tuple[UInt8Array, NDArray[np.float32]]:
@@ -431,11 +401,3 @@ class _Comparison:
         verdict[chosen[sure]] = of_function[union.label[chosen[sure]]]
         certainty[chosen] = (1 - q).astype(np.float32)
         return verdict, certainty
-
-
-FLAGGED: frozenset[Verdict] = frozenset({Verdict.SLOWER, Verdict.FASTER, Verdict.MORE, Verdict.LESS, Verdict.NEW, Verdict.GONE})
-"""Verdicts that claim a change."""
-
-
-def _with_notes(comparability: Comparability, notes: tuple[str, ...]) -> Comparability:
-    return replace(comparability, reasons=(*comparability.reasons, *notes))
