@@ -18,7 +18,7 @@ from proftool.model.align import Union, align
 from proftool.model.comparable import choose_metric, judge_comparable, metric_of, passes_of
 from proftool.model.diff import FLAGGED, VERDICTS, Comparability, Comparable, Diff, FunctionChange, Side, Verdict
 from proftool.model.explain import explain
-from proftool.model.machine import Machine, machine
+from proftool.model.machine import AGREE, LEAST_SHIFT, UNEXPLAINED, Machine, machine
 from proftool.model.match import Matched, match
 from proftool.model.preempted import preempted_metric, preempted_share, without_preempted
 from proftool.model.profile import Metric, MetricKind, Profile, UInt8Array
@@ -37,11 +37,6 @@ BETWEEN_CV = {"sample": 0.035, "trace": 0.08}
 """By how much runs of one program differ beyond what one run shows of itself, after the common factor."""
 LINE_CV = 0.25
 """By how much more runs differ where threads stood in line, as a part of that share of time: whose it was is not known exactly."""
-UNEXPLAINED = 0.1
-LEAST_SHIFT = 0.03
-"""Nobody needs to be told of a machine that was slower by less."""
-AGREE = (0.5, 2.0)
-"""How far what moved together may be from the probe, as a ratio of logarithms, to be the machine."""
 FEWEST_SAMPLES = 8
 """Of one run; with fewer a function is not judged: 8 against 0 is 2.8 standard errors."""
 WORKED_TIME = ("wall_time", "cpu_time")

@@ -17,6 +17,12 @@ from numpy.typing import NDArray
 
 from proftool.model.profile import Profile
 
+UNEXPLAINED = 0.1
+"""From here on (natural logarithm) it is said that functions moved together and the probe did not."""
+LEAST_SHIFT = 0.03
+"""Nobody needs to be told of a machine that was slower by less."""
+AGREE = (0.5, 2.0)
+"""How far what moved together may be from the probe, as a ratio of logarithms, to be the machine."""
 PROBE_NOISE = 0.15
 """A change of the probe (natural logarithm) that is half believed; smaller ones are mostly its own noise, larger ones the machine's."""
 STEADY_SD = 0.03
