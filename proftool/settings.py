@@ -41,7 +41,7 @@ class Settings:
     sample_backend: str | None = None
     trace_backend: str | None = None
     memory_backend: str | None = None
-    diff_floor: float = 0.01
+    diff_floor: float = 0.005
     """Changes below this part of the base's total are never coloured, 0..1."""
     redact: tuple[str, ...] = ()
     """Regular expressions of further secrets; a group named `value` narrows what is replaced."""

@@ -10,6 +10,8 @@ import typer
 from proftool.cli.options import RUN_HELP, Json, Metric, Open, Output, Quiet
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from proftool.settings import Settings
     from proftool.workflows.compare import Compared
 
@@ -36,32 +38,41 @@ def diff(
     from proftool.store import open_store
     from proftool.workflows.compare import compare
     from proftool.workflows.gate import gate, parse_rule
-    from proftool.workflows.history import write_file
 
     streams.set_quiet(quiet)
+    if output is not None:
+        check_output(output)
     found = settings.load()
-    compared = compare(base, new, open_store(found), Path.cwd(), metric=metric, force=force)
+    compared = compare(base, new, open_store(found), Path.cwd(), metric=metric, force=force, floor_share=found.diff_floor)
     answer = compared.diff
     if fail_on is not None:
         parse_rule(fail_on, answer.metric.name, answer.metric.unit)
-    if output is not None:
-        write_file(output, _content(compared, output, found))
-        streams.talk(f"wrote `{output}`")
-    if json:
-        streams.document(document(compared))
-    elif output is None and not open_:
+    if not show(compared, found, out=output, open_=open_, json=json):
         from proftool.reports.diff import render_text
 
         color = streams.has_color(sys.stdout)
         streams.data(render_text(answer, ReportOptions(width=streams.width(), color=color)), end="")
-    if open_:
-        _show(compared, output, found)
     if fail_on is None:
         return 0
     gated = gate(answer, fail_on)
     names = ", ".join(f"`{_name(compared, c.function)}`" for c in gated.functions[:5])
     streams.talk(f"{gated.outcome}: {gated.rule}" + (f": {names}" if names else ""))
     return gated.outcome.exit_status
+
+
+def show(compared: Compared, settings: Settings, *, out: Path | None, open_: bool, json: bool) -> bool:
+    """The diff as a file, as the document on stdout, in a browser; False where none of these was asked for."""
+    from proftool.cli import output as streams
+    from proftool.workflows.history import write_file
+
+    if out is not None:
+        write_file(out, _content(compared, out, settings))
+        streams.talk(f"wrote `{out}`")
+    if json:
+        streams.document(document(compared))
+    if open_:
+        _show(compared, out, settings)
+    return out is not None or json or open_
 
 
 def document(compared: Compared) -> dict[str, object]:
@@ -86,21 +97,28 @@ def _content(compared: Compared, path: object, settings: Settings) -> bytes:
     import json
     from pathlib import Path
 
-    from proftool.errors import UsageError
-
+    check_output(Path(str(path)))
     match Path(str(path)).suffix:
         case ".html" | ".htm":
             return _page(compared, settings)
         case ".json":
             return json.dumps(document(compared), ensure_ascii=False, indent=1).encode("utf-8", "backslashreplace")
-        case ".md":
+        case _:
             from proftool.reports.diff_markdown import render_markdown
 
             return render_markdown(compared.diff).encode("utf-8", "backslashreplace")
-        case suffix:
-            raise UsageError(
-                f"a diff is not written as `{suffix or path}`", cause="the file's ending says the form", fix="end it in .html, .md or .json"
-            )
+
+
+def check_output(path: Path) -> None:
+    """UsageError for a file whose ending is no form of a diff."""
+    from proftool.errors import UsageError
+
+    if path.suffix not in (".html", ".htm", ".json", ".md"):
+        raise UsageError(
+            f"a diff is not written as `{path.suffix or path}`",
+            cause="the file's ending says the form",
+            fix="end it in .html, .md or .json",
+        )
 
 
 def _page(compared: Compared, settings: Settings) -> bytes:

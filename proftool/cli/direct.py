@@ -22,6 +22,7 @@ VALUES: dict[str, tuple[str, Callable[[str], object]]] = {
     "--rate": ("rate", float),
     "--python": ("python", Path),
     "--runs": ("runs", int),
+    "--against": ("against", str),
     "--label": ("label", str),
     "-o": ("out", Path),
     "--output": ("out", Path),

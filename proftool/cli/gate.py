@@ -41,7 +41,8 @@ def gate(
         from proftool.errors import UsageError
 
         raise UsageError("nothing to compare", cause="BASE and NEW name the two runs", fix="`proftool gate @main @latest`, or `--budgets`")
-    compared = compare(base, new, open_store(settings.load()), Path.cwd(), metric=metric, force=force)
+    found = settings.load()
+    compared = compare(base, new, open_store(found), Path.cwd(), metric=metric, force=force, floor_share=found.diff_floor)
     gated = hold(compared.diff, rule)
     text = render_markdown(compared.diff, outcome=str(gated.outcome), rule=gated.rule)
     if output is not None:

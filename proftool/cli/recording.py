@@ -28,7 +28,8 @@ class Asked:
     native: bool = False
     children: bool | None = None
     python: Path | None = None
-    runs: int = 1
+    runs: int | None = None
+    against: str | None = None
     label: str | None = None
     open_: bool = False
     out: Path | None = None
@@ -45,12 +46,17 @@ def run_program(asked: Asked) -> int:
 
     output.set_quiet(asked.quiet)
     settings = settings_file.load()
+    wishes = record.Wishes(
+        modes=asked.mode, backends=asked.backend, clock=asked.clock, rate_hz=asked.rate, native=asked.native, children=asked.children
+    )
+    if asked.against is not None:
+        from proftool.cli import run_against
+
+        return run_against.run(asked, asked.against, wishes, settings)
     request = record.Request(
         program=targets.resolve(asked.words, module=asked.module, code=asked.code, python=asked.python),
-        wishes=record.Wishes(
-            modes=asked.mode, backends=asked.backend, clock=asked.clock, rate_hz=asked.rate, native=asked.native, children=asked.children
-        ),
-        runs=asked.runs,
+        wishes=wishes,
+        runs=1 if asked.runs is None else asked.runs,
         label=asked.label,
         stdout=2 if asked.json else None,
     )

@@ -30,7 +30,17 @@ def run(
     native: Annotated[bool, typer.Option("--native", help="Also frames of C, C++ and Rust.")] = False,
     children: Annotated[bool | None, typer.Option("--children/--no-children", help="Also record child processes (default: yes).")] = None,
     python: Annotated[Path | None, typer.Option("--python", metavar="PATH", help="The interpreter to run the target with.")] = None,
-    runs: Annotated[int, typer.Option("--runs", metavar="N", help="Run the target N times and keep N runs.")] = 1,
+    runs: Annotated[
+        int | None, typer.Option("--runs", metavar="N", help="Run the target N times and keep N runs; with --against: of each side.")
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            "--against",
+            metavar="BASE",
+            help="Record BASE (a run, or a git revision at which the same command is run) and this program in turn, and compare them.",
+        ),
+    ] = None,
     label: options.Label = None,
     open_: options.Open = False,
     out: options.Output = None,
@@ -50,6 +60,7 @@ def run(
         children=children,
         python=python,
         runs=runs,
+        against=against,
         label=label,
         open_=open_,
         out=out,

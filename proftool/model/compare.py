@@ -16,15 +16,17 @@ from proftool.errors import NotComparable
 from proftool.model import significance
 from proftool.model.align import Union, align
 from proftool.model.comparable import choose_metric, judge_comparable, metric_of, passes_of
-from proftool.model.diff import VERDICTS, Comparability, Comparable, Diff, FunctionChange, Side, Verdict
+from proftool.model.diff import FLAGGED, VERDICTS, Comparability, Comparable, Diff, FunctionChange, Side, Verdict
 from proftool.model.explain import explain
+from proftool.model.machine import AGREE, LEAST_SHIFT, UNEXPLAINED, Machine, machine
 from proftool.model.match import Matched, match
 from proftool.model.preempted import preempted_metric, preempted_share, without_preempted
 from proftool.model.profile import Metric, MetricKind, Profile, UInt8Array
-from proftool.model.significance import ALPHA, Floats, Tested
+from proftool.model.significance import ALPHA, Floats, Tested, Witness
 from proftool.model.tree import Tree, function_total, node_function, node_self
 from proftool.model.union_profile import union_profile
-from proftool.units import NS_PER_S, Unit
+from proftool.model.within import with_calls, within_variance
+from proftool.units import NS_PER_S, Unit, people
 
 FLOOR_SHARE = 0.005
 RUNS_FOR_TEST = 4
@@ -33,6 +35,12 @@ BYTES_FLOOR = 65536
 ALLOCATIONS_FLOOR = 100
 BETWEEN_CV = {"sample": 0.035, "trace": 0.08}
 """By how much runs of one program differ beyond what one run shows of itself, after the common factor."""
+LINE_CV = 0.25
+"""By how much more runs differ where threads stood in line, as a part of that share of time: whose it was is not known exactly."""
+FEWEST_SAMPLES = 8
+"""Of one run; with fewer a function is not judged: 8 against 0 is 2.8 standard errors."""
+WORKED_TIME = ("wall_time", "cpu_time")
+"""Metrics that a slower machine makes larger."""
 IN_LINE_SHARE = 0.02
 """From here on it is said how long the threads stood in line for a processor."""
 WAITS = 0.2
@@ -98,7 +106,13 @@ class _Comparison:
             self.floor = max(self.floor, float(ALLOCATIONS_FLOOR))
         self.weak = min(n_base, self.n_new) < RUNS_FOR_TEST
         self.exact = self.metric.unit is not Unit.NANOSECONDS and name != "samples"
-        self.factors: Floats | None = None
+        self.is_worked_time = name in WORKED_TIME or name == "samples"
+        self.test_values = self.self_values
+        self.least = self.floor
+        self.speed = np.ones((self.n, len(profiles)))
+        self.shift = 0.0
+        self.witness: Witness | None = None
+        self.machine: Machine | None = None
 
     def _exposure(self) -> list[float]:
         """Factor from a run's value to one unit: 1 for a finished program, 1/seconds for an observed one."""
@@ -123,7 +137,7 @@ class _Comparison:
             totals = np.zeros((self.n, len(self.profiles)))
             for at, p in enumerate(self.profiles):
                 total = function_total(p, p.metric_index(self.name), self.trees[at])
-                totals[:, at] = np.bincount(self.matched.maps[at], total, self.n) * self.scale[at]
+                totals[:, at] = np.bincount(self.matched.maps[at], total, self.n) * self.scale[at] * self.speed[:, at]
             return self.sides(totals)
         tree = Tree.of(built)
         outermost = tree.outermost(self.union.label)
@@ -143,29 +157,34 @@ class _Comparison:
         if self.exact:
             return self._exact(self.self_values)
         values, steady = self._clock()
-        quantum = self._quantum()
+        self.test_values = values
+        # What sampling met a few times on all runs together cannot be told from chance, so it does not count among the tests either.
+        self.least = max(self.floor, FEWEST_SAMPLES * 2 * self._quantum() / len(self.profiles))
+        self.machine = machine(self.profiles, self.n_base, self.metric.mode)
+        shift, sd = (self.machine.shift, self.machine.sd) if self.is_worked_time else (0.0, 0.0)
         if self.weak:
             base, new = self.sides(values)
-            variances = [self._within(at, values[:, at]) for at in range(len(self.profiles))]
+            variances = [within_variance(p, self.functions[at], values[:, at], self.scale[at]) for at, p in enumerate(self.profiles)]
             var_base = np.mean(variances[: self.n_base], axis=0) / self.n_base
             var_new = np.mean(variances[self.n_base :], axis=0) / self.n_new
             mode = self.metric.mode if self.metric.mode in BETWEEN_CV else "sample"
-            between = max(BETWEEN_CV[mode], self._speed_cv())
-            factors = self._factors(np.stack([base, new], axis=1), 1, steady, quantum)
-            return significance.compare_counts(base, new, var_base, var_new, between, self.floor, factors)
-        self.factors = self._factors(values, self.n_base, steady, quantum)
-        return significance.compare_runs(values, self.n_base, floor=self.floor, quantum=quantum, seed=self.seed, factor=self.factors)
-
-    def _factors(self, values: Floats, n_base: int, steady: NDArray[np.bool_], quantum: float) -> Floats:
-        """Each run's common factor for each function; waiting does not go with the machine's speed."""
-        weights = np.where(steady, values.mean(axis=1), 0.0)
-        factors = significance.refined_factor(values, n_base, significance.common_factor(values, weights), weights, quantum)
-        factors[~steady] = 1.0
-        return factors
+            between = float(np.hypot(BETWEEN_CV[mode], LINE_CV * max(self.in_line, default=0.0)))
+            pair = np.stack([base, new], axis=1)
+            total = max(float(pair.mean(axis=1).sum()), 1e-300)
+            share = pair.mean(axis=1) / total
+            big = (share >= 0.02) & (share < 0.98)
+            noise = (var_base + var_new)[big] / 2 / total**2 / (share * (1 - share))[big] if big.any() else np.full(1, 1e-6)
+            self.witness = significance.witness(pair, 1, steady, float(np.median(noise)) + between**2, shift, sd)
+            return significance.compare_counts(base, new, var_base, var_new, between, self.least, self.witness)
+        noise = significance.share_noise(values[steady], self.n_base)
+        self.witness = significance.witness(values, self.n_base, steady, noise, shift, sd)
+        return significance.compare_runs(values, self.n_base, floor=self.least, quantum=self._quantum(), seed=self.seed, seen=self.witness)
 
     def _clock(self) -> tuple[Floats, NDArray[np.bool_]]:
         """Values to test and which functions work rather than wait: CPU time for these where all runs have it."""
         every = np.ones(self.n, bool)
+        if not self.is_worked_time:
+            return self.self_values, ~every
         if self.name != "wall_time":
             return self.self_values, every
         if all(p.has_metric("waiting_time") for p in self.profiles):
@@ -185,24 +204,6 @@ class _Comparison:
         weights = [float(np.median(p.samples.weight)) * scale for p, scale in zip(self.profiles, self.scale, strict=True) if len(p.samples)]
         return float(np.mean(weights)) if weights and self.metric.unit is Unit.NANOSECONDS else 0.0
 
-    def _within(self, at: int, values: Floats) -> Floats:
-        """Variance of each function's value that the run itself shows: how often sampling met it anew, spread over time blocks."""
-        samples = self.profiles[at].samples
-        if not len(samples):
-            return (0.05 * values) ** 2
-        order = np.lexsort((samples.time_ns, samples.lane))
-        function, lane = self.functions[at][samples.node[order]], samples.lane[order]
-        fresh = np.ones(len(function), bool)
-        fresh[1:] = (function[1:] != function[:-1]) | (lane[1:] != lane[:-1])
-        visits = np.bincount(function[fresh], minlength=self.n)
-        quantum = float(np.median(samples.weight)) * self.scale[at]
-        return np.maximum(visits, 1) * quantum**2 * significance.over_dispersion(samples.time_ns[order][fresh], function[fresh])
-
-    def _speed_cv(self) -> float:
-        """How far the machine's speed changed around and between the runs, by the probes."""
-        probes = [v for p in self.profiles for own in p.meta.passes if own.speed for v in (own.speed.before_ns, own.speed.after_ns) if v]
-        return 0.0 if len(probes) < 2 else 0.2 * float(np.std(np.log(probes)))
-
     def _exact(self, values: Floats) -> Tested:
         """Counts and bytes: what repeats identically is certain, what varies must lie apart in all runs."""
         base, new = values[:, : self.n_base], values[:, self.n_base :]
@@ -216,24 +217,33 @@ class _Comparison:
 
     def answer(self, names: tuple[str, str], comparability: Comparability) -> Diff:
         """The whole `Diff`."""
-        base, new = self.sides(self.self_values)
-        profile = union_profile(self.profiles, self.matched, self.union, self.metric, self.n_base, self.scale)
-        base_total, new_total = self._totals(profile)
         tested = self.tested()
+        measured = self.sides(self.self_values)
+        self._to_one_speed(tested)
+        base, new = self.sides(self.self_values)
+        profile = union_profile(self.profiles, self.matched, self.union, self.metric, self.n_base, self.scale, self.speed)
+        base_total, new_total = self._totals(profile)
         delta = new - base
-        # The drift of the others widens towards no change: as far as the machine explains it, nothing is claimed.
-        moved = 2 * np.sinh(tested.drift / 2) * np.sqrt(base * new)
-        low, high = delta + (tested.low - tested.delta), delta + (tested.high - tested.delta)
-        low, high = np.minimum(low - np.maximum(moved, 0), delta), np.maximum(high - np.minimum(moved, 0), delta)
-        alpha = self.alpha()
+        # What was tested may be CPU time, and is at one speed of the machine: brought to the size of what is shown.
+        test_size = self.test_values.mean(axis=1)
+        size = np.where(test_size > 0, (base + new) / 2 / np.maximum(test_size, 1e-300), 1.0) if not self.exact else np.ones(self.n)
+        tested_delta, low, high = tested.delta * size, tested.low * size, tested.high * size
+        low, high = np.minimum(low, delta), np.maximum(high, delta)
         floor = max(self.floor, 1e-9)
-        sure = (tested.q <= alpha) & (np.abs(delta) >= floor) & (np.abs(tested.delta) >= floor) & (np.sign(delta) == np.sign(tested.delta))
-        sure &= np.abs(tested.delta) >= 0.15 * np.abs(tested.drift) * np.maximum(base, new)
+        sure = (
+            (tested.q <= self.alpha()) & (np.maximum(base, new) >= self.least) & (np.abs(delta) >= floor) & (np.abs(tested_delta) >= floor)
+        )
+        sure &= np.sign(delta) == np.sign(tested_delta)
+        if not self.exact:
+            # A verdict is for all functions together and an interval for one: where they would contradict each other, the verdict rules.
+            low = np.where(sure & (delta > 0), np.maximum(low, 0.0), np.where(sure, low, np.minimum(low, 0.0)))
+            high = np.where(sure & (delta < 0), np.minimum(high, 0.0), np.where(sure, high, np.maximum(high, 0.0)))
         same_all = bool(np.array_equal(self.self_values[:, 0], self.self_values[:, -1])) and len(self.profiles) == 2
         changes = [
             self._change(i, base, new, base_total, new_total, low, high, tested, bool(sure[i]), floor, same_all) for i in range(self.n)
         ]
-        changes = self._with_calls(changes)
+        if self.metric.unit is Unit.NANOSECONDS and all(p.has_metric("calls") for p in self.profiles):
+            changes = with_calls(changes, *self.sides(self._self("calls")))
         ordered = sorted(changes, key=lambda c: (c.verdict not in FLAGGED, -abs(c.delta_self), -abs(c.delta_total), c.function))
         verdict, certainty = self._nodes(profile, self.union, changes, tested)
         change = float(new.sum() - base.sum())
@@ -243,7 +253,9 @@ class _Comparison:
             metric=self.metric,
             base=self._side(names[0], 0, self.n_base),
             new=self._side(names[1], self.n_base, len(self.profiles)),
-            comparability=_with_notes(comparability, self._notes(tested)),
+            comparability=replace(
+                comparability, reasons=(*comparability.reasons, *self._notes(tested, (float(measured[0].sum()), float(measured[1].sum()))))
+            ),
             base_total=float(base.sum()),
             new_total=float(new.sum()),
             functions=tuple(ordered),
@@ -253,23 +265,50 @@ class _Comparison:
         )
         return replace(result, explanation=explain(result))
 
+    def _to_one_speed(self, tested: Tested) -> None:
+        """
+        Where the machine was slower for one side, bring that side's working time to the speed of the other.
+
+        Two witnesses that do not know of each other must agree: the program's functions moved together, and the probe, which is no part of
+        the program, moved alike. A program that became slower in all its functions moves only the first.
+        """
+        if self.machine is None or self.witness is None or not self.is_worked_time or self.metric.unit is not Unit.NANOSECONDS:
+            return
+        probed, together = self.machine.probed, tested.together
+        if probed is None or abs(together) < LEAST_SHIFT or abs(probed) < max(LEAST_SHIFT, self.machine.sd):
+            return
+        if not AGREE[0] <= together / probed <= AGREE[1]:
+            return
+        self.shift = together
+        slower = slice(self.n_base, None) if together > 0 else slice(None, self.n_base)
+        self.speed[:, slower] = np.where(self.witness.steady, np.exp(-abs(together)), 1.0)[:, None]
+        self.self_values = self.self_values * self.speed
+
     def alpha(self) -> float:
         """The level of a verdict: with four runs a side the best possible p is 0.029."""
         if self.weak or self.exact:
             return 0.05
         return max(ALPHA, 2.001 / significance.comb(len(self.profiles), self.n_base))
 
-    def _notes(self, tested: Tested) -> tuple[str, ...]:
+    def _notes(self, tested: Tested, measured: tuple[float, float]) -> tuple[str, ...]:
         notes: list[str] = []
         if self.in_line and max(self.in_line) >= IN_LINE_SHARE:
             shares = [100 * float(np.mean(side)) for side in (self.in_line[: self.n_base], self.in_line[self.n_base :])]
             notes.append(f"time in line for a processor is left out: {shares[0]:.0f} % of base's wall time and {shares[1]:.0f} % of new's")
         if self.weak and not self.exact:
             notes.append(f"{self.n_base} against {self.n_new} runs: verdicts are weak; four a side (`--runs 5`) make them firm")
-        drift = float(np.median(tested.drift[self.self_values.sum(axis=1) > 0])) if self.n else 0.0
-        if abs(drift) > 0.02:
+        if self.shift:
+            slow, fast = ("new", "base") if self.shift > 0 else ("base", "new")
+            was = " against ".join(people(total, self.metric.unit) for total in measured)
             notes.append(
-                f"all functions moved by {100 * np.expm1(drift):+.0f} % together: taken for the machine, intervals are widened by it"
+                f"the machine was {np.exp(abs(self.shift)):.2f} times slower for {slow}, by its probe and by the functions that did not "
+                f"change: {slow}'s times are shown at the speed of {fast} (as measured: {was})"
+            )
+        elif self.machine is not None and self.is_worked_time and abs(tested.together) > UNEXPLAINED:
+            more = "record more runs" if self.machine.in_turn else "record both sides in turn (`proftool run --against LABEL`)"
+            notes.append(
+                f"the functions moved by {100 * np.expm1(tested.together):+.0f} % together, which the machine's probe does not explain: "
+                f"to be sure, {more}"
             )
         return tuple(notes)
 
@@ -323,22 +362,6 @@ class _Comparison:
             moved_from=moved,
         )
 
-    def _with_calls(self, changes: list[FunctionChange]) -> list[FunctionChange]:
-        """Δ = more calls × mean cost + dearer calls × mean calls, where a pass counted calls; the parts add up exactly."""
-        if self.metric.unit is not Unit.NANOSECONDS or not all(p.has_metric("calls") for p in self.profiles):
-            return changes
-        base, new = self.sides(self._self("calls"))
-        result: list[FunctionChange] = []
-        for c in changes:
-            n0, n1 = float(base[c.function]), float(new[c.function])
-            if n0 > 0 and n1 > 0:
-                more = (n1 - n0) * (c.base_self / n0 + c.new_self / n1) / 2
-                c = replace(c, more_calls=more, dearer_calls=c.delta_self - more)
-            elif n0 > 0 or n1 > 0:
-                c = replace(c, more_calls=c.delta_self, dearer_calls=0.0)
-            result.append(c)
-        return result
-
     def _nodes(
         self, profile: Profile, union: Union, changes: Sequence[FunctionChange], tested: Tested
     ) -> tuple[UInt8Array, NDArray[np.float32]]:
@@ -357,7 +380,7 @@ class _Comparison:
         if not len(chosen):
             return verdict, certainty
         q = tested.q[union.label[chosen]]
-        if self.factors is not None and len(chosen) > 1:
+        if self.witness is not None and not self.weak and len(chosen) > 1:
             row = np.full(n, -1, np.int64)
             row[chosen] = np.arange(len(chosen))
             values = np.zeros((len(chosen), len(self.profiles)))
@@ -366,18 +389,10 @@ class _Comparison:
                 held = place >= 0
                 values[:, at] = np.bincount(place[held], node_self(p, p.metric_index(self.name))[held], len(chosen)) * self.scale[at]
             own = significance.compare_runs(
-                values, self.n_base, quantum=self._quantum(), seed=self.seed, factor=self.factors[union.label[chosen]]
+                values, self.n_base, quantum=self._quantum(), seed=self.seed, seen=self.witness, rows=union.label[chosen].astype(np.int64)
             )
             q = np.maximum(q, own.q)
         sure = q <= self.alpha()
         verdict[chosen[sure]] = of_function[union.label[chosen[sure]]]
         certainty[chosen] = (1 - q).astype(np.float32)
         return verdict, certainty
-
-
-FLAGGED: frozenset[Verdict] = frozenset({Verdict.SLOWER, Verdict.FASTER, Verdict.MORE, Verdict.LESS, Verdict.NEW, Verdict.GONE})
-"""Verdicts that claim a change."""
-
-
-def _with_notes(comparability: Comparability, notes: tuple[str, ...]) -> Comparability:
-    return replace(comparability, reasons=(*comparability.reasons, *notes))

@@ -35,6 +35,10 @@ VERDICTS: tuple[Verdict, ...] = tuple(Verdict)
 """Codes of `Diff.node_verdict`, by place."""
 
 
+FLAGGED: frozenset[Verdict] = frozenset({Verdict.SLOWER, Verdict.FASTER, Verdict.MORE, Verdict.LESS, Verdict.NEW, Verdict.GONE})
+"""Verdicts that claim a change."""
+
+
 class Comparable(StrEnum):
     """May the two sides be set against each other at all?"""
 

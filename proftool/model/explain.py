@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from proftool.model.diff import Diff, FunctionChange, Verdict
+from proftool.model.profile import MetricKind
 from proftool.units import people, percent, signed
 
+FILLERS = 3
+"""Functions named of what filled a peak."""
+MACHINE_NOTES = ("the machine was", "the functions moved")
+"""How the notes begin that nobody may overlook."""
 QUIET: frozenset[Verdict] = frozenset({Verdict.SAME, Verdict.INCONCLUSIVE, Verdict.MOVED})
 
 
@@ -34,8 +39,24 @@ def explain(diff: Diff) -> str:
         told.append(f"For {unclear} {'function' if unclear == 1 else 'functions'} these runs cannot exclude a change: record more of them.")
     if any(c.weak for c in diff.functions):
         told.append("Fewer than four runs a side: this is weak evidence.")
-    told.extend(f"Mind: {reason}." for reason in diff.comparability.reasons if "taken for the machine" in reason)
+    if diff.metric.kind is MetricKind.STOCK and diff.base_total and diff.new_total:
+        told.extend(_filled(diff))
+    told.extend(f"Mind: {reason}." for reason in diff.comparability.reasons if reason.startswith(MACHINE_NOTES))
     return " ".join(told)
+
+
+def _filled(diff: Diff) -> list[str]:
+    """What a state consisted of, on either side: the functions that held most of it."""
+    when = "At the peak" if diff.metric.name == "peak_bytes" else f"Of `{diff.metric.name}`"
+    told: list[str] = []
+    unit = diff.metric.unit
+    for side, total, at in ((diff.base.name, diff.base_total, 0), (diff.new.name, diff.new_total, 1)):
+        held = [((c.base_self, c.new_self)[at], name_of(diff, c)) for c in diff.functions]
+        largest = sorted((one for one in held if one[0] > 0), key=lambda one: (-one[0], one[1]))[:FILLERS]
+        rest = total - sum(value for value, _ in largest)
+        names = ", ".join(f"`{name}` {people(value, unit)}" for value, name in largest)
+        told.append(f"{when} of {side} ({people(total, unit)}): {names}" + (f", others {people(rest, unit)}." if rest > 0 else "."))
+    return told
 
 
 def name_of(diff: Diff, change: FunctionChange) -> str:
@@ -49,7 +70,7 @@ def _told(diff: Diff, c: FunctionChange, delta: float) -> str:
     if c.base_self:
         parts.append(f"{100 * c.delta_self / c.base_self:+.0f} %")
     if c.q is not None:
-        parts.append("certain" if c.q == 0 else f"q = {c.q:.2g}")
+        parts.append("certain" if c.q == 0 and not c.weak else f"q = {c.q:.2g}")
     text = f"`{name_of(diff, c)}` is {c.verdict} ({', '.join(parts)})"
     if c.more_calls is not None and c.dearer_calls is not None:
         text += f", {signed(c.more_calls, unit)} by the number of calls and {signed(c.dearer_calls, unit)} by their cost"

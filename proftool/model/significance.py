@@ -1,9 +1,12 @@
 """How sure is a difference? Values of functions (rows) in runs (columns) in, statistics per function out.
 
-The run is the unit. A machine whose speed drifts moves all functions of a run by one factor, so each run is measured against the
-weighted median of the *other* functions before it is tested; the reported values are not touched. Variances are shrunk towards
-the trend over functions (limma), and the p of a function is that of the largest statistic over all functions among relabelled runs
-(Westfall and Young's max-T), which does not grow with the number of functions.
+The run is the unit. Sides are often recorded one after the other while the machine's speed drifts, which moves all functions of a
+run together, so a change of one function is judged against two witnesses of that speed: the *other functions* of the same runs
+(precise where sampling is dense), and the *machine's probe* (machine.py; coarse, but it does not suffer from what the sampler
+happened to see). Each function mixes them by the weight that leaves the least noise. Variances are shrunk towards the trend over
+functions (limma), and the p of a function is that of the largest statistic over all functions among relabelled runs (Westfall and
+Young's max-T), which does not grow with the number of functions. What relabelling cannot see, that two sessions differ, bounds p
+from below.
 """
 
 from __future__ import annotations
@@ -18,119 +21,144 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 
 ALPHA = 0.025
 """Chance that a report on identical programs flags anything."""
 SPLITS_MAX = 4000
 """All relabellings up to so many, else so many random ones."""
-PRIOR_DF = 8.0
+PRIOR_DF = 12.0
 SUSPECT_T = 2.0
-"""A function that moved by more standard errors against the median has no say in the pooled common factor."""
+"""A function that moved by more standard errors against the median is no witness of the machine's speed."""
 ANCHOR_CAP = 0.2
-"""No function has more than this part of the vote on a run's common factor."""
-ANCHORS_MAX = 200
-"""Only the largest functions vote: more of them cost time and know nothing."""
-MACHINE_MAX = 4.0
-"""A machine that is slower or faster by more than this factor between the sides is not believed: it is the program that changed."""
+"""No function has more than this part of the vote on what moved together."""
+MACHINE_MAX = 2.0
+"""Functions that all moved by more than this factor, or by more than this beyond what the probes say, are no machine: measured, a shared
+processor is up to 1.65 times slower for minutes."""
 MIN_CV = 0.003
 """Two runs are never taken to agree better than this."""
+SESSION_CV = 0.015
+"""By how much a function differs between two sessions beyond the machine's speed: caches, addresses, hash seeds."""
+SHIFT_CV = 0.12
+"""By how much functions respond unequally to a machine that became slower, as a part of that change."""
+THIN = 0.1
+"""Others that have less than this part of the time are no witness."""
+ENOUGH_FOR_SLOPE = 4
 N_BOOTSTRAP = 999
+LEAST_WEAK_Q = 1e-4
+"""Fewer than four runs a side are never surer than this."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tested:
-    """All arrays of shape (n_functions,); deltas are new minus base at the machine's common speed."""
+    """All arrays of shape (n_functions,); deltas are new minus base at one speed of the machine."""
 
     delta: Floats
     se: Floats
     q: Floats
-    drift: Floats
-    """Natural logarithm of the factor by which the other functions moved from base to new."""
+    machine: Floats
+    """Natural logarithm of the factor by which the machine was slower for the new side, as this function's test took it."""
     low: Floats
-    """Of the delta, without the drift."""
+    """Of the delta."""
     high: Floats
+    together: float = 0.0
+    """Natural logarithm of the factor by which the functions that did not change moved together."""
 
 
-def common_factor(values: Floats, weights: Floats | None = None) -> Floats:
-    """
-    By what factor the other functions of a run are above their mean; shape of `values` (n_functions, n_runs).
+@dataclass(frozen=True, slots=True, eq=False)
+class Witness:
+    """What the machine's speed is told by, for each function; made once, for functions and for the nodes inside them."""
 
-    The weighted median over all functions but the row's own; 1 where there are no others.
-    """
-    n, n_runs = values.shape
-    mean = values.mean(axis=1)
-    # What one side lacks tells of the program and not of the machine.
-    everywhere = np.flatnonzero((values > 0).all(axis=1))
-    used = everywhere if len(everywhere) >= 2 else np.flatnonzero(mean > 0)
-    result = np.ones((n, n_runs))
-    if len(used) < 2:
-        return result
-    weight = (mean if weights is None else weights)[used].astype(float)
-    weight = np.minimum(weight, ANCHOR_CAP * weight.sum())
-    keep = np.sort(np.argsort(-weight, kind="stable")[:ANCHORS_MAX])
-    keep = keep[weight[keep] > 0]
-    if len(keep) < 2:
-        return result
-    used, weight = used[keep], weight[keep]
-    ratio = values[used] / mean[used, None]
-    place = {int(row): at for at, row in enumerate(used)}
-    for run in range(n_runs):
-        order = np.argsort(ratio[:, run], kind="stable")
-        ordered, w = ratio[order, run], weight[order]
-        cumulated = np.cumsum(w)
-        every = _weighted_median(ordered, cumulated)
-        result[:, run] = every
-        rank = np.empty(len(order), np.int64)
-        rank[order] = np.arange(len(order))
-        for row, at in place.items():
-            without = cumulated - np.where(np.arange(len(w)) >= rank[at], w[rank[at]], 0.0)
-            result[row, run] = _weighted_median(ordered, without)
-    return np.where(result > 0, result, 1.0)
+    totals: Floats
+    """Values of all working functions of each run, shape (n_runs,)."""
+    others: Floats
+    """Values of the unchanged functions other than the row's, shape (n_functions, n_runs)."""
+    weight: Floats
+    """Of the others, against that of the probe, 0..1, shape (n_functions,)."""
+    steady: Mask
+    """Functions that work rather than wait."""
+    together: float
+    shift: float
+    sd: float
+    """What the probes say of the machine (Machine)."""
+
+
+def median_shift(ratio: Floats, weight: Floats) -> float:
+    """Weighted median of the logarithms of ratios, nobody having more than `ANCHOR_CAP` of the vote; 0 where nobody votes."""
+    if not len(ratio) or weight.sum() <= 0:
+        return 0.0
+    capped = np.minimum(weight, ANCHOR_CAP * weight.sum())
+    order = np.argsort(ratio, kind="stable")
+    return float(np.log(_weighted_median(ratio[order], np.cumsum(capped[order]))))
 
 
 def _weighted_median(ordered: Floats, cumulated: Floats) -> float:
     half = float(cumulated[-1]) / 2
     low = int(np.searchsorted(cumulated, half * (1 - 1e-12)))
     high = int(np.searchsorted(cumulated, half * (1 + 1e-12)))
-    return float((ordered[min(low, len(ordered) - 1)] + ordered[min(high, len(ordered) - 1)]) / 2)
+    return float(np.sqrt(ordered[min(low, len(ordered) - 1)] * ordered[min(high, len(ordered) - 1)]))
 
 
-def refined_factor(values: Floats, n_base: int, factor: Floats, weights: Floats | None = None, quantum: float = 0.0) -> Floats:
+def witness(values: Floats, n_base: int, steady: Mask, noise: float, shift: float, sd: float) -> Witness:
     """
-    The common factor from the sum of the others instead of their median: far less noise, after those that changed were left out.
+    Who says how fast the machine was.
 
     Args:
-        factor: the robust first estimate, shape of `values`.
+        values: shape (n_functions, n_runs), base runs first.
+        noise: variance of a share of the total is `noise` * p * (1 - p) in one run (1 / number of independent samples).
+        shift, sd: what is known of the machine without the functions.
     """
-    mean = values.mean(axis=1)
-    relative = values / factor
-    labels = np.zeros((1, values.shape[1]), bool)
-    labels[0, n_base:] = True
-    n_new = values.shape[1] - n_base
-    if min(n_base, n_new) >= 2:
-        delta, se = statistics(relative, labels, prior_variance(relative, n_base, quantum))
-        suspect = np.abs(delta[0] / se[0]) > SUSPECT_T
-    else:
-        delta = relative[:, 1:].mean(axis=1) - relative[:, 0]
-        suspect = np.abs(delta) > np.maximum(0.1 * mean, 3 * np.sqrt(np.maximum(mean, 0) * quantum))
-    usable = (mean > 0) & ~suspect if weights is None else (mean > 0) & ~suspect & (weights > 0)
-    share = np.where(usable, mean, 0.0)
-    whole, parts = share.sum(), np.where(usable[:, None], values, 0.0)
-    others = whole - share
-    refined = (parts.sum(axis=0)[None] - parts) / np.maximum(others, 1e-300)[:, None]
-    # Where little is left to measure by, the median of all others is the better witness.
-    thin = others < 0.2 * mean.sum()
-    result = np.where(thin[:, None] | (refined <= 0), factor, refined)
-    level = np.log(result)
-    drift = level[:, n_base:].mean(axis=1) - level[:, :n_base].mean(axis=1)
-    # Where one function was nearly the whole program and is cured, it is what the others are measured by: that is no machine.
-    return np.where((np.abs(drift) > np.log(MACHINE_MAX))[:, None], 1.0, result)
+    n_runs = values.shape[1]
+    working = np.where(steady[:, None], values, 0.0)
+    totals = working.sum(axis=0)
+    scale = 1 / n_base + 1 / (n_runs - n_base)
+    base, new = working[:, :n_base].mean(axis=1), working[:, n_base:].mean(axis=1)
+    mean = working.mean(axis=1)
+    whole = max(float(mean.sum()), 1e-300)
+    share = mean / whole
+    both = (base > 0) & (new > 0)
+    together = median_shift(new[both] / base[both], np.sqrt(base[both] * new[both]))
+    # Who moved against the others by more than sampling explains is no witness; who is on one side only tells of the program.
+    change = np.zeros(len(mean))
+    change[both] = np.log(new[both] / base[both]) - together
+    se = np.sqrt(noise * (1 - share) / np.maximum(share, 1e-12) * scale + SESSION_CV**2 + (SHIFT_CV * together) ** 2)
+    voter = both & (np.abs(change) <= SUSPECT_T * se)
+    if mean[voter].sum() < THIN * whole:
+        voter = both
+    pool = working[voter].sum(axis=0)
+    others = pool[None] - np.where(voter[:, None], working, 0.0)
+    held = others.mean(axis=1) / whole
+    if voter.any():
+        together = float(np.log(pool[n_base:].mean() / pool[:n_base].mean()))
+    # The least variance of: own share, minus `weight` of the others' share, minus the rest of the probe's shift.
+    s = sd**2 / scale
+    own_noise = noise * (1 - held) / np.maximum(held, 1e-12)
+    weight = np.clip((s - noise) / (s + own_noise), 0.0, 1.0)
+    weight = np.where((held < THIN) | (others <= 0).any(axis=1), 0.0, weight)
+    if abs(together - shift) > np.log(MACHINE_MAX):
+        weight[:] = 0.0
+        together = shift
+    return Witness(totals, others, weight, steady, together, shift, sd)
 
 
-def n_anchors(values: Floats) -> int:
-    """How many functions have a say in the common factor."""
-    mean = values.mean(axis=1)
-    return int((mean >= 0.02 * mean.sum()).sum()) if mean.sum() else 0
+def share_noise(values: Floats, n_base: int) -> float:
+    """
+    By how much shares of the total differ from run to run: the variance of a share p is this times p * (1 - p).
+
+    That is 1 / number of independent samples for a sampler, and little for a tracer.
+    """
+    totals = values.sum(axis=0)
+    if not (totals > 0).all():
+        return 1.0
+    shares = values / totals
+    sides = (shares[:, :n_base], shares[:, n_base:])
+    squares: list[Floats] = [((side - side.mean(axis=1, keepdims=True)) ** 2).sum(axis=1) for side in sides]
+    within = (squares[0] + squares[1]) / max(values.shape[1] - 2, 1)
+    mean = shares.mean(axis=1)
+    big = (mean >= 0.02) & (mean < 0.98)
+    if not big.any():
+        return 1e-6
+    return float(np.clip(np.median(within[big] / (mean[big] * (1 - mean[big]))), 1e-6, 1.0))
 
 
 def splits(n_base: int, n_new: int, seed: int) -> NDArray[np.bool_]:
@@ -174,15 +202,45 @@ def prior_variance(values: Floats, n_base: int, quantum: float) -> Floats:
     big = (mean > 0) & (mean >= 0.005 * mean.sum())
     if not big.any():
         return floor
-    # Relative variance falls with size as counting noise does, down to a part that all functions share.
-    noise = np.maximum(within, floor)[big]
-    per_value = float(np.median(noise / mean[big]))
-    per_square = float(np.median(noise / mean[big] ** 2))
-    return np.maximum(floor, np.sqrt(per_value * mean * per_square * mean**2))
+    # Counting noise grows with the value, what all functions share with its square: the slope between is fitted where there are enough.
+    noise, level = np.log(np.maximum(within, floor)[big]), np.log(mean[big])
+    slope = 1.5
+    if len(level) >= ENOUGH_FOR_SLOPE and np.ptp(level) > 1:
+        centred = level - level.mean()
+        slope = float(np.clip((centred @ noise) / (centred @ centred), 1.0, 2.0))
+    # The largest functions are what matters and what is best known, so the trend passes through them.
+    weight = mean[big] / mean[big].sum()
+    height = float(weight @ (noise - slope * level))
+    return np.maximum(floor, np.exp(height + slope * np.log(np.maximum(mean, 1e-300))))
+
+
+def relative(values: Floats, seen: Witness, rows: NDArray[np.int64] | None = None) -> tuple[Floats, Floats]:
+    """
+    Values at one speed of the machine as far as each run itself tells it, and the part of the machine that remains to be told by the probe.
+
+    Returns:
+        values with the mean of `values`, shape (n_rows, n_runs); logarithm of each run's total, to be weighted by 1 - `Witness.weight`.
+    """
+    others, weight, steady = (a if rows is None else a[rows] for a in (seen.others, seen.weight, seen.steady))
+    level = seen.totals / max(float(seen.totals.mean()), 1e-300)
+    level = np.where(level > 0, level, 1.0)
+    shares = values / level
+    mean = shares.mean(axis=1, keepdims=True)
+    part = others / level
+    part_mean = np.maximum(part.mean(axis=1, keepdims=True), 1e-300)
+    corrected = shares - weight[:, None] * mean * (part / part_mean - 1)
+    return np.where(steady[:, None], corrected, values), np.log(level)
 
 
 def compare_runs(
-    values: Floats, n_base: int, *, floor: float = 0.0, quantum: float = 0.0, seed: int = 0, factor: Floats | None = None
+    values: Floats,
+    n_base: int,
+    *,
+    floor: float = 0.0,
+    quantum: float = 0.0,
+    seed: int = 0,
+    seen: Witness | None = None,
+    rows: NDArray[np.int64] | None = None,
 ) -> Tested:
     """
     The max-T test of base runs (the first columns) against new ones.
@@ -191,28 +249,62 @@ def compare_runs(
         values: self values, shape (n_functions, n_runs), four runs a side or more.
         floor: functions smaller than this on both sides cannot be flagged and do not count among the tests.
         quantum: weight of one sample in the same unit, 0 where values are not counted.
-        factor: common factors to use in place of those of `values` itself.
+        seen: what the machine's speed is told by; None: it is taken to be the same for all runs.
+        rows: for each row of `values` its function in `seen`, where these are not the same.
     """
-    n_runs = values.shape[1]
-    factors = refined_factor(values, n_base, common_factor(values), None, quantum) if factor is None else factor
-    level = np.log(factors)
-    drift = level[:, n_base:].mean(axis=1) - level[:, :n_base].mean(axis=1)
-    relative = values / factors
+    n, n_runs = values.shape
     labels = splits(n_base, n_runs - n_base, seed)
-    prior = prior_variance(relative, n_base, quantum)
-    delta, se = statistics(relative, labels, prior)
-    t = np.abs(delta / se)
-    if n_anchors(values) <= 2:
-        # One or two others cannot tell whether they moved or the function did: its own values must say the same.
-        raw_delta, raw_se = statistics(values, labels, prior_variance(values, n_base, quantum))
-        t = np.where(np.sign(raw_delta) == np.sign(delta), np.minimum(t, np.abs(raw_delta / raw_se)), 0.0)
+    size = values.mean(axis=1)
+    if seen is None:
+        own, level = values, np.zeros(n_runs)
+        probe_part, shift, sd, together = np.zeros(n), 0.0, 0.0, 0.0
+    else:
+        own, level = relative(values, seen, rows)
+        weight, steady = (seen.weight, seen.steady) if rows is None else (seen.weight[rows], seen.steady[rows])
+        probe_part, shift, sd, together = np.where(steady, 1 - weight, 0.0), seen.shift, seen.sd, seen.together
+    prior = prior_variance(own, n_base, quantum)
+    delta, se = statistics(own, labels, prior)
+    sides = _level_shift(level, labels) - shift
+    # The probe says how fast the machine was for the sides as they are; relabelled sides are a mix of both, which it does not know.
+    remains = np.clip(sides, -1.0, 1.0)[:, None] * probe_part[None]
+    delta = delta + size * 2 * np.sinh(remains / 2)
+    session = 0.0 if seen is None else SESSION_CV**2 + (SHIFT_CV * max(abs(together), abs(shift))) ** 2
+    extra = size**2 * ((probe_part * sd) ** 2 + session)
+    total_se = np.sqrt(se**2 + extra)
+    t = np.abs(delta / total_se)
     matters = np.maximum(values[:, :n_base].mean(axis=1), values[:, n_base:].mean(axis=1)) >= floor
     largest = np.sort(t[:, matters].max(axis=1)) if matters.any() else np.full(len(labels), np.inf)
     observed = np.asarray(t[0], np.float64)
     below = np.asarray(np.searchsorted(largest, observed * (1 - 1e-9), side="left"), np.float64)
     q: Floats = 1.0 - below / float(len(largest))
-    low, high = bootstrap_t(relative, n_base, delta[0], se[0], prior, seed)
-    return Tested(delta[0], se[0], q, drift, low, high)
+    if seen is not None:
+        q = np.maximum(q, family_p(observed, PRIOR_DF + n_runs - 2, max(int(matters.sum()), 1)))
+    low, high = bootstrap_t(own, n_base, delta[0], se[0], prior, seed)
+    half = np.sqrt(extra) * NORMAL.inv_cdf(0.975)
+    centre = delta[0]
+    low, high = centre - np.hypot(centre - low, half), centre + np.hypot(high - centre, half)
+    machine = np.where(probe_part > 0, probe_part * shift, 0.0) + (1 - probe_part) * together
+    return Tested(centre, total_se[0], q, machine, low, high, together)
+
+
+NORMAL = NormalDist()
+
+
+def _level_shift(level: Floats, labels: Mask) -> Floats:
+    """Mean of the new runs minus that of the base runs for every row of labels; a run that was interrupted counts as less far out."""
+    middle = float(np.median(level))
+    far = max(3 * float(np.median(np.abs(level - middle))), 0.1)
+    clipped = np.clip(level, middle - far, middle + far)
+    n_new = int(labels[0].sum())
+    new = labels @ clipped
+    return np.asarray(new / n_new - (clipped.sum() - new) / (len(level) - n_new), np.float64)
+
+
+def family_p(t: Floats, df: float, n_tests: int) -> Floats:
+    """Two-sided p of Student's t for the largest of `n_tests` (Šidák); t is made normal by Wallace's approximation."""
+    z = (8 * df + 1) / (8 * df + 3) * np.sqrt(df * np.log1p(t**2 / df))
+    p = np.array([2 * NORMAL.cdf(-float(value)) for value in z], np.float64)
+    return 1 - np.power(1 - np.minimum(p, 1.0), float(n_tests))
 
 
 def bootstrap_t(values: Floats, n_base: int, delta: Floats, se: Floats, prior: Floats, seed: int) -> tuple[Floats, Floats]:
@@ -239,29 +331,50 @@ def bootstrap_t(values: Floats, n_base: int, delta: Floats, se: Floats, prior: F
 
 
 def compare_counts(
-    base: Floats, new: Floats, variance_base: Floats, variance_new: Floats, between: float, floor: float, factors: Floats
+    base: Floats, new: Floats, variance_base: Floats, variance_new: Floats, between: float, floor: float, seen: Witness
 ) -> Tested:
     """
     One run a side (or few): the variance of each value comes from within its run, and `between` is the coefficient of variation that
     runs of one program have beyond that and that one run cannot show. p is adjusted for the number of functions above the floor.
     """
     values = np.stack([base, new], axis=1)
-    drift = np.log(factors[:, 1]) - np.log(factors[:, 0])
-    scaled = values / factors
-    delta = scaled[:, 1] - scaled[:, 0]
-    spread = between**2 + (0.15 * drift) ** 2
-    variance = variance_base / factors[:, 0] ** 2 + variance_new / factors[:, 1] ** 2 + spread * (scaled**2).sum(axis=1)
-    se = np.sqrt(variance) + 1e-300
-    z = np.abs(delta / se)
-    if n_anchors(values) <= 2:
-        raw = new - base
-        z = np.where(np.sign(raw) == np.sign(delta), np.minimum(z, np.abs(raw / se)), 0.0)
+    own, level = relative(values, seen)
+    size = values.mean(axis=1)
+    probe_part = np.where(seen.steady, 1 - seen.weight, 0.0)
+    remains = np.clip(level[1] - level[0] - seen.shift, -1.0, 1.0) * probe_part
+    delta = own[:, 1] - own[:, 0] + size * 2 * np.sinh(remains / 2)
+    # A share's noise falls on the others too: what a function has too much, they have too little.
+    noise = variance_base + variance_new
+    held = np.maximum(seen.others.mean(axis=1), 1e-300)
+    whole = max(float(seen.totals.mean()), 1e-300)
+    p_own = np.minimum(size / whole, 1.0)
+    noise = noise * (1 - p_own) * (1 + seen.weight * np.minimum(size / np.maximum(held, 1e-6 * whole), 1e6)) ** 2
+    spread = 2 * between**2 + (SHIFT_CV * max(abs(seen.together), abs(seen.shift))) ** 2 + (probe_part * seen.sd) ** 2
+    se = np.sqrt(noise + spread * size**2) + 1e-300
     m = max(int((np.maximum(base, new) >= floor).sum()), 1)
-    normal = NormalDist()
-    p = np.array([2 * normal.cdf(-float(value)) for value in z], np.float64)
-    q: Floats = 1 - np.power(1 - np.minimum(p, 1.0), float(m))
-    half = normal.inv_cdf(0.975) * se
-    return Tested(delta, se, q, drift, delta - half, delta + half)
+    q = np.maximum(family_p(np.abs(delta / se), 1e6, m), LEAST_WEAK_Q)
+    half = NORMAL.inv_cdf(0.975) * se
+    machine = probe_part * seen.shift + (1 - probe_part) * seen.together
+    return Tested(delta, se, q, machine, delta - half, delta + half, seen.together)
+
+
+def count_variance(function: NDArray[np.int32], fresh: Mask, n: int) -> Floats:
+    """
+    Variance of each function's number of samples, from the samples of one run in order.
+
+    A visit is samples in a row that met the same function. A sampler at even intervals misses at the ends of visits, so the count
+    varies as the visits' lengths do, plus one a visit; one at random times varies as the count itself, which bounds both.
+
+    Args:
+        fresh: where a visit begins.
+    """
+    starts = np.flatnonzero(fresh)
+    length = np.diff(np.append(starts, len(function))).astype(np.float64)
+    of = function[starts]
+    visits = np.bincount(of, minlength=n).astype(np.float64)
+    sums, squares = np.bincount(of, length, n), np.bincount(of, length**2, n)
+    within = np.maximum(squares - sums**2 / np.maximum(visits, 1), 0) * visits / np.maximum(visits - 1, 1)
+    return np.maximum(np.minimum(within + visits, sums), 1.0)
 
 
 def over_dispersion(times_ns: NDArray[np.int64], function: NDArray[np.int32], n_blocks: int = 24) -> float:

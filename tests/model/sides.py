@@ -9,7 +9,7 @@ import numpy as np
 
 from proftool.model.builder import ProfileBuilder
 from proftool.model.diff import Diff, FunctionChange
-from proftool.model.meta import Meta, Pass
+from proftool.model.meta import Meta, Pass, Speed
 from proftool.model.profile import CALLS, WALL_TIME, Category, Profile
 
 SHARES = {"transform": 0.45, "parse": 0.25, "render": 0.14, "encode": 0.10, "pad": 0.04, "escape": 0.02}
@@ -26,9 +26,24 @@ def sampled(
     speed_cv: float = 0.15,
     own_cv: float = 0.01,
     shares: Mapping[str, float] = SHARES,
+    machine: float | None = None,
+    started_ns: int | None = None,
+    random_gaps: bool = False,
 ) -> Profile:
-    """One run: ten rounds of all functions, sampled every millisecond; `plant` multiplies functions, `drift` everything."""
-    builder = ProfileBuilder([replace(WALL_TIME, mode="sample")], Meta(passes=(Pass(mode="sample", backend="drawn", clock="wall"),)))
+    """
+    One run: ten rounds of all functions, sampled every millisecond; `plant` multiplies functions, `drift` everything.
+
+    Args:
+        machine: the machine was so many times slower, for the program and for its probe, which knows it to 5 %; None: no probe.
+        random_gaps: the sampler draws the gaps between samples from an exponential distribution, as py-spy does.
+    """
+    speed_told = None
+    if machine is not None:
+        before, after = (round(1_300_000 * machine * np.exp(rng.normal(0, 0.05))) for _ in range(2))
+        speed_told = Speed(before_ns=before, after_ns=after)
+        drift *= machine
+    recorded = Pass(mode="sample", backend="drawn", clock="wall", speed=speed_told, started_ns=started_ns)
+    builder = ProfileBuilder([replace(WALL_TIME, mode="sample")], Meta(passes=(recorded,)))
     lane = builder.lane()
     root = builder.node(-1, builder.frame(builder.function("main", module="app", file="app.py", category=Category.PROJECT)))
     names = list(shares)
@@ -37,7 +52,11 @@ def sampled(
     own = np.exp(rng.normal(0, own_cv, len(names)))
     each = np.array([shares[name] * (plant or {}).get(name, 1.0) for name in names]) * own * speed * n_samples * QUANTUM_NS / 10
     ends = np.cumsum(np.concatenate([each * np.exp(rng.normal(0, 0.05)) for _ in range(10)]))
-    times = np.arange(rng.uniform(0, QUANTUM_NS), ends[-1], QUANTUM_NS)
+    if random_gaps:
+        times = np.cumsum(rng.exponential(QUANTUM_NS, int(2 * ends[-1] / QUANTUM_NS) + 50))
+        times = times[times < ends[-1]]
+    else:
+        times = np.arange(rng.uniform(0, QUANTUM_NS), ends[-1], QUANTUM_NS)
     for time, at in zip(times.tolist(), (np.searchsorted(ends, times) % len(names)).tolist(), strict=True):
         builder.add(nodes[at], lane, 0, QUANTUM_NS)
         builder.sample(int(time), lane, nodes[at], QUANTUM_NS)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from model.sides import by_name, counted, flagged, sampled
+from model.sides import FLAGGED, by_name, counted, flagged, sampled
 from text_profile import profile_from_text
 
 from proftool.errors import NotComparable
@@ -76,6 +76,89 @@ def test_a_planted_change_leads_and_nothing_else_is_flagged(drift: float) -> Non
     assert transform.q < 0.05
     assert not transform.weak
     assert "`transform` is slower" in answer.explanation
+
+
+@pytest.mark.parametrize("machine", [0.6, 1.6])
+def test_a_slower_machine_is_told_from_a_slower_function(machine: float) -> None:
+    """The side's machine was 1.6 times slower, or faster: the planted +30 % is found, first, alone, and shown at its size."""
+    rng = np.random.default_rng(11)
+    base = [sampled(rng, machine=1.0, speed_cv=0.02) for _ in range(5)]
+    new = [sampled(rng, machine=machine, speed_cv=0.02, plant={"transform": 1.3}) for _ in range(5)]
+    there, back = diff(base, new), diff(new, base)
+    assert flagged(there) == {"transform": "slower"}
+    assert flagged(back) == {"transform": "faster"}
+    transform = by_name(there)["transform"]
+    assert transform.new_self / transform.base_self == pytest.approx(1.3, abs=0.1)
+    assert transform.delta_self == -by_name(back)["transform"].delta_self
+    slow = "new" if machine > 1 else "base"
+    assert any(f"times slower for {slow}" in reason and "as measured" in reason for reason in there.comparability.reasons)
+    assert "the machine was" in there.explanation
+    assert sum(c.delta_self for c in there.functions) == pytest.approx(there.new_total - there.base_total)
+    assert [metric_total(there.profile, side) for side in (0, 1)] == pytest.approx([there.base_total, there.new_total], abs=50)
+
+
+def test_a_program_that_became_slower_in_all_functions_is_shown_as_measured() -> None:
+    """The probe did not move, so it is no machine: values stay, and the answer names what would settle it."""
+    rng = np.random.default_rng(12)
+    base = [sampled(rng, machine=1.0, speed_cv=0.02) for _ in range(5)]
+    new = [sampled(rng, machine=1.0, speed_cv=0.02, drift=1.3) for _ in range(5)]
+    answer = diff(base, new)
+    assert answer.new_total / answer.base_total == pytest.approx(1.3, abs=0.05)
+    assert any("--against" in reason for reason in answer.comparability.reasons)
+    assert all(c.low is not None and c.high is not None and c.low <= c.delta_self <= c.high for c in answer.functions)
+
+
+def test_a_machine_that_the_probe_does_not_know_moves_no_value() -> None:
+    """Without probes what all functions do together is said and not taken off."""
+    rng = np.random.default_rng(13)
+    base, new = [sampled(rng, speed_cv=0.02) for _ in range(5)], [sampled(rng, speed_cv=0.02, drift=1.5) for _ in range(5)]
+    answer = diff(base, new)
+    assert answer.new_total / answer.base_total == pytest.approx(1.5, abs=0.05)
+    assert flagged(answer) == {}
+
+
+@pytest.mark.parametrize(("machine", "expected"), [(1.0, {"work": "slower"}), (1.6, {})])
+def test_one_function_with_all_the_time_is_judged_by_the_probe(machine: float, expected: dict[str, str]) -> None:
+    """No other function is there to compare with: found where the machine was the same, left open where it was not."""
+    rng = np.random.default_rng(14)
+    shares = {"work": 0.99, "rest": 0.01}
+    base = [sampled(rng, machine=1.0, speed_cv=0.02, shares=shares) for _ in range(5)]
+    new = [sampled(rng, machine=machine, speed_cv=0.02, shares=shares, plant={"work": 1.3}) for _ in range(5)]
+    answer = diff(base, new)
+    assert flagged(answer) == expected
+
+
+@pytest.mark.parametrize("n", [1, 5])
+def test_intervals_do_not_contradict_their_verdict(n: int) -> None:
+    """What is flagged lies beyond zero, what is not holds zero, and the shown change lies inside."""
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        base = [sampled(rng, machine=1.0, random_gaps=True) for _ in range(n)]
+        answer = diff(base, [sampled(rng, machine=1.0, random_gaps=True, plant={"transform": 1.3}) for _ in range(n)])
+        for c in answer.functions:
+            assert c.low is not None
+            assert c.high is not None
+            assert c.low <= c.delta_self <= c.high
+            assert (c.low >= 0 or c.high <= 0) == (str(c.verdict) in FLAGGED) or c.low == c.high == 0 or 0 in (c.low, c.high)
+
+
+def test_weak_evidence_is_never_certain() -> None:
+    """One run a side, ten times as slow: q is small and not 0, and nothing says certain."""
+    answer = diff(*sides(5, 1, plant={"transform": 10.0}, speed_cv=0.02))
+    transform = by_name(answer)["transform"]
+    assert transform.verdict is Verdict.SLOWER
+    assert transform.q
+    assert "certain" not in answer.explanation
+
+
+def test_what_filled_each_peak_is_told() -> None:
+    """Memory: the paragraph names the holders of both peaks."""
+    base = profile_from_text("main main\nload cache\n= 8000000 2000000", metric=PEAK_BYTES)
+    new = profile_from_text("main main\nload cache\n= 60000000 2000000", metric=PEAK_BYTES)
+    told = diff([base], [new], names=("old", "fresh")).explanation
+    assert "At the peak of old" in told
+    assert "At the peak of fresh" in told
+    assert "`load`" in told.partition("At the peak of fresh")[2]
 
 
 def test_single_runs_are_marked_weak() -> None:

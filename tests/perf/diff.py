@@ -1,16 +1,18 @@
 """How often does a diff cry wolf, and what does it find? False alarms with their upper limit, power as a table, speed at a million nodes.
 
-    PYTHONPATH=tests python -m perf.diff simulate [--rounds N]     drawn runs on a drifting machine: seconds a row
-    PYTHONPATH=tests python -m perf.diff record [--rounds N]       real programs through the command line: hours
+    PYTHONPATH=tests python -m perf.diff simulate [--rounds N]     drawn runs on a drifting machine: minutes
+    PYTHONPATH=tests python -m perf.diff record [--rounds N]       real programs through the command line, N blocks a side: half an hour
     PYTHONPATH=tests python -m perf.diff million                   two profiles of a million nodes
 
-The upper limit is Clopper and Pearson's, one-sided 95 %.
+`record` keeps each side in blocks of five runs, one side after the other, as people do: all pairs of runs and of blocks of one side are
+comparisons of identical programs, recorded at different times; blocks of both sides that were recorded next to each other show power.
+Each run is in many pairs, so the upper limit (Clopper and Pearson's, one-sided 95 %) is that of as many independent comparisons as
+there are disjoint pairs.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import resource
 import subprocess
@@ -18,17 +20,21 @@ import sys
 import tempfile
 import time
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 from model.sides import SHARES, flagged, sampled
 from scipy.stats import beta
 
+from proftool.contracts import RunQuery
 from proftool.model.builder import finish
 from proftool.model.compare import diff
 from proftool.model.profile import WALL_TIME, Cells, Frames, Functions, Lanes, Nodes, Profile
+from proftool.settings import load
+from proftool.store import open_store
 
-PROGRAM = """import os
+LOOPS = """import os
 T = float(os.environ.get("TRANSFORM", "1"))
 def parse(n):
     t = 0
@@ -47,6 +53,31 @@ def hold(): KEPT.append([str(i) for i in range(20_000)])
 for _ in range(10):
     parse(300_000), transform(int(500_000 * T)), render(200_000), hold()
 """
+WIDE = """import json, os, re
+T = float(os.environ.get("TRANSFORM", "1"))
+ONE = "def f{0}(n):\\n d = {{}}\\n for k in range(n): d[k % {1}] = d.get(k % {1}, 0) + k\\n return d\\n"
+exec(compile("".join(ONE.format(i, i + 3) for i in range(40)), "many.py", "exec"))
+def fib(n): return n if n < 2 else fib(n - 1) + fib(n - 2)
+def transform(n):
+    t = 0
+    for i in range(n): t ^= i * 5 + 1
+    return t
+def texts(n): return [re.sub("[0-9]+", "x", f"a{i}b{i}") for i in range(n)]
+def documents(n): return json.loads(json.dumps([{"a": i, "b": [1, 2, 3]} for i in range(n)], indent=1))
+for _ in range(12):
+    for i in range(40): globals()[f"f{i}"](400 + 60 * i)
+    fib(17), transform(int(400_000 * T)), texts(6000), documents(1200)
+"""
+SINGLE = """import os
+T = float(os.environ.get("TRANSFORM", "1"))
+def transform(n):
+    t = 0
+    for i in range(n): t ^= i * 5 + 1
+    return t
+for _ in range(10): transform(int(1_000_000 * T))
+"""
+PROGRAMS = {"loops": LOOPS, "wide": WIDE, "single": SINGLE}
+BLOCK = 5
 
 
 def upper_limit(hits: int, n: int) -> float:
@@ -59,14 +90,18 @@ def told(what: str, hits: int, n: int) -> None:
     print(f"{what:<60} {hits:>4}/{n:<4} {100 * hits / n:5.1f} %   upper limit {100 * upper_limit(hits, n):5.1f} %", flush=True)
 
 
+def drawn(rng: np.random.Generator, drift: float = 1.0, **more: object) -> Profile:
+    """A run on a machine whose speed varies by 15 % from run to run, as its probe knows roughly, and by 3 % as it does not."""
+    return sampled(rng, machine=drift * float(np.exp(rng.normal(0, 0.15))), speed_cv=0.03, **more)  # pyright: ignore[reportArgumentType]
+
+
 def simulate(rounds: int) -> None:
     """A/A and power over drawn runs."""
     for runs in (1, 5):
         for drift in (1.0, 1.3):
             rng = np.random.default_rng(runs)
             alarms = sum(
-                bool(flagged(diff([sampled(rng) for _ in range(runs)], [sampled(rng, drift=drift) for _ in range(runs)])))
-                for _ in range(rounds)
+                bool(flagged(diff([drawn(rng) for _ in range(runs)], [drawn(rng, drift) for _ in range(runs)]))) for _ in range(rounds)
             )
             told(f"A/A, {runs} a side, second side {drift:g} x slower machine", alarms, rounds)
     for share in (0.05, 0.2, 0.5):
@@ -78,40 +113,56 @@ def simulate(rounds: int) -> None:
                 found = 0
                 n = max(rounds // 4, 20)
                 for _ in range(n):
-                    base = [sampled(rng, shares=shares) for _ in range(runs)]
-                    new = [sampled(rng, shares=shares, plant={"transform": 1 + effect}) for _ in range(runs)]
+                    base = [drawn(rng, shares=shares) for _ in range(runs)]
+                    new = [drawn(rng, shares=shares, plant={"transform": 1 + effect}) for _ in range(runs)]
                     found += next(iter(flagged(diff(base, new)).items()), None) == ("transform", "slower")
                 told(f"first: +{100 * effect:.0f} % in {100 * share:.0f} % of the time, {runs} a side", found, n)
 
 
 def record(rounds: int) -> None:
-    """A/A and +30 % of one program in every mode, sides recorded in turn."""
+    """A/A and +30 % in one function, of several programs, sides recorded in blocks one after the other."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         (root / "pyproject.toml").touch()
-        (root / "program.py").write_text(PROGRAM)
+        for name, text in PROGRAMS.items():
+            (root / f"{name}.py").write_text(text)
+        store = open_store(load(root, environ={}))
+        for mode in ("sample", "trace", "memory"):
+            for name in PROGRAMS:
+                blocks: dict[str, list[list[Profile]]] = {"1": [], "1.3": []}
+                for at in range(rounds):
+                    for factor, own in blocks.items():
+                        label = f"{mode}-{name}-{at}-{factor}"
+                        words = ["run", "--mode", mode, "--runs", str(BLOCK), "--label", label, "--quiet", "--", f"{name}.py"]
+                        env = {k: v for k, v in os.environ.items() if not k.startswith("PROFTOOL")} | {"TRANSFORM": factor}
+                        subprocess.run([sys.executable, "-m", "proftool", *words], cwd=root, env=env, check=True, stdout=subprocess.DEVNULL)
+                        own.append([store.load(run) for run in reversed(store.find(RunQuery(label=label)))])
+                judged(f"{mode} {name}", mode, blocks)
 
-        def run(label: str, mode: str, **env: str) -> None:
-            words = [sys.executable, "-m", "proftool", "run", "--mode", mode, "--label", label, "--quiet", "--", "program.py"]
-            subprocess.run(words, cwd=root, env=os.environ | env, check=True, stdout=subprocess.DEVNULL)
 
-        def compared(base: str, new: str) -> list[tuple[str, str]]:
-            words = [sys.executable, "-m", "proftool", "diff", base, new, "--json"]
-            answer = json.loads(subprocess.run(words, cwd=root, check=True, capture_output=True).stdout)
-            return [(f["name"], f["verdict"]) for f in answer["functions"] if f["verdict"] not in ("same", "inconclusive")]
-
-        for mode, runs in (("sample", 1), ("sample", 5), ("trace", 5), ("memory", 1)):
-            alarms = found = 0
-            for n in range(rounds):
-                names = [f"{mode}-{runs}-{n}-{side}" for side in ("a", "b", "c")]
-                for _ in range(runs):
-                    for name, factor in zip(names, ("1", "1", "1.3"), strict=True):
-                        run(name, mode, TRANSFORM=factor)
-                alarms += bool(compared(names[0], names[1]))
-                found += compared(names[0], names[2])[:1] == [("transform", "slower")]
-            told(f"real A/A, {mode}, {runs} a side", alarms, rounds)
-            if mode != "memory":
-                told(f"real: +30 % in half of the time, {mode}, {runs} a side", found, rounds)
+def judged(what: str, mode: str, blocks: dict[str, list[list[Profile]]]) -> None:
+    """The lines of one program in one mode."""
+    alike = list(blocks.values()) if mode != "memory" else [[*blocks["1"], *blocks["1.3"]]]
+    for size in (1, BLOCK):
+        pairs: list[tuple[list[Profile], list[Profile]]] = []
+        disjoint = 0
+        for own in alike:
+            sides = own if size == BLOCK else [[run] for block in own for run in block]
+            pairs += combinations(sides, 2)
+            disjoint += len(sides) // 2
+        alarms = sum(bool(flagged(diff(*pair))) for pair in pairs)
+        limit = upper_limit(round(alarms / len(pairs) * disjoint), disjoint)
+        share = 100 * alarms / len(pairs)
+        print(
+            f"A/A {what}, {size} a side: {alarms}/{len(pairs)} {share:.1f} %, upper limit {100 * limit:.1f} % ({disjoint} disjoint)",
+            flush=True,
+        )
+    if mode == "memory":
+        return
+    for size in (1, BLOCK):
+        near = [(a, b) for at, a in enumerate(blocks["1"]) for b in blocks["1.3"][max(at - 1, 0) : at + 1]]
+        found = [next(iter(flagged(diff(a[i : i + size], b[i : i + size])).items()), None) for a, b in near for i in range(0, BLOCK, size)]
+        told(f"first: +30 % in {what}, {size} a side", sum(one == ("transform", "slower") for one in found), len(found))
 
 
 def million() -> None:
