@@ -18,20 +18,15 @@ import threading
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from contextvars import ContextVar
-from functools import wraps
-from inspect import iscoroutinefunction
 from itertools import pairwise
 from math import isfinite
-from typing import Final, ParamSpec, TypeVar, cast
+from typing import Final, cast
 
 from proftool.errors import UsageError
 from proftool.telemetry.points import Merge, Sample
 from proftool.telemetry.request import CURRENT, Request
 from proftool.telemetry.segments import EXEMPLAR_SLOTS, Cell, Combine, Description, Kind, Labels, Segment
-
-Param = ParamSpec("Param")
-Result = TypeVar("Result")
+from proftool.telemetry.timers import Timer
 
 SERIES_LIMIT = 2000
 """OpenTelemetry's default cardinality limit."""
@@ -308,54 +303,6 @@ class Histogram(Instrument):
     def time(self, **labels: object) -> Timer:
         """A timer that records here, in seconds."""
         return Timer(self, labels)
-
-
-_UNDER_WAY: ContextVar[tuple[object, ...]] = ContextVar("proftool.timers", default=())
-"""(start in ns, the outer tuple): what this task or thread times now. So one timer serves nested and concurrent uses."""
-
-
-class Timer:
-    """Records how long a block or a call took, failed ones too; `with`, `async with`, or a decorator of both kinds of function."""
-
-    __slots__ = ("_histogram", "_labels")
-
-    def __init__(self, histogram: Histogram, labels: dict[str, object]) -> None:
-        self._histogram = histogram
-        self._labels = labels
-
-    def __enter__(self) -> Timer:
-        _UNDER_WAY.set((time.perf_counter_ns(), _UNDER_WAY.get()))
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        ended = time.perf_counter_ns()
-        started, outer = cast(tuple[int, tuple[object, ...]], _UNDER_WAY.get())
-        _UNDER_WAY.set(outer)
-        self._histogram.record((ended - started) / 1e9, **self._labels)
-
-    async def __aenter__(self) -> Timer:
-        return self.__enter__()
-
-    async def __aexit__(self, *_: object) -> None:
-        self.__exit__()
-
-    def __call__(self, function: Callable[Param, Result]) -> Callable[Param, Result]:
-        """The function, timed; of a coroutine function the whole of it, not its creation."""
-        if iscoroutinefunction(function):
-
-            @wraps(function)
-            async def awaited(*args: Param.args, **kwargs: Param.kwargs) -> object:
-                with self:
-                    return await function(*args, **kwargs)
-
-            return cast(Callable[Param, Result], awaited)
-
-        @wraps(function)
-        def timed(*args: Param.args, **kwargs: Param.kwargs) -> Result:
-            with self:
-                return function(*args, **kwargs)
-
-        return timed
 
 
 # --- what users call --------------------------------------------------------------------------------------------------------
