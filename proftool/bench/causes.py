@@ -117,7 +117,7 @@ def judged(diff: Diff, base: Sequence[Profile], new: Sequence[Profile], measured
         values[:, at] = np.bincount(place, function_self(profile, profile.metric_index(WALL)), len(matched.names))
     whole = float(max(values[:, : len(base)].sum(axis=0).mean(), values[:, len(base) :].sum(axis=0).mean()))
     floor = FLOOR_SHARE * whole
-    tested = significance.compare_runs(values, len(base), floor=floor, seed=seed, factor=np.ones_like(values))
+    tested = significance.compare_runs(values, len(base), floor=floor, seed=seed)
     alpha = max(significance.ALPHA, 2.001 / significance.comb(values.shape[1], len(base)))
     low, high = (float(np.exp(end)) for end in interval(np.log(measured.new_ns) - np.log(measured.base_ns), 1 - ALPHA))
     slack = (max(measured.found.ratio / low - 1, 0.0), max(high / measured.found.ratio - 1, 0.0))

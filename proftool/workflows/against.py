@@ -168,7 +168,8 @@ def _folders(cwd: Path, commit: str | None, python: Path) -> Generator[dict[str,
     if commit is None:
         yield {"base": (cwd, {}), "new": (cwd, {})}
         return
-    with checkouts.sides(cwd, commit, None, python=python) as (old, new):
+    setting = checkouts.Setting(python=python)
+    with checkouts.sides(cwd, commit, None, settings=(setting, setting)) as (old, new):
         yield {"base": (old.root, dict(old.env)), "new": (new.root, dict(new.env))}
 
 
