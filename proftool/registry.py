@@ -62,6 +62,7 @@ RULES: dict[str, str] = {
     "repeated-query": "proftool.insights.repeated_query:rule",
     "peak": "proftool.insights.peak:rule",
     "temporaries": "proftool.insights.temporaries:rule",
+    "leak": "proftool.insights.leak:rule",
 }
 
 

@@ -21,6 +21,7 @@ import numpy as np
 from proftool.formats import memray_sums
 from proftool.formats.identity import Identifier
 from proftool.formats.limits import corrupt, entered
+from proftool.formats.memray_spans import Spans
 from proftool.formats.memray_sums import DEEPEST, Site
 from proftool.model.builder import ProfileBuilder
 from proftool.model.meta import Meta, Pass
@@ -133,7 +134,9 @@ class _Part:
         """Adds the file to the builder; started_ns since the epoch, duration_ns, and the command line."""
         told = reader.metadata
         if _is_aggregated(reader):
-            self.aggregates(reader, AGGREGATED)
+            self.peak(reader, AGGREGATED)
+            for record in reader.get_leaked_allocation_records(merge_threads=False):
+                self.add_record(record, _index(AGGREGATED, LEAKED_BYTES), record.size)
         else:
             self.everything(reader)
         started_ns = int(told.start_time.timestamp() * 1e9)
@@ -145,7 +148,8 @@ class _Part:
         """memray's aggregates here, the totals beside, so that on two cores the one hides the other."""
         beside = memray_sums.begin(self.part.path, is_own=self.part.is_own)
         try:
-            self.aggregates(reader, METRICS)
+            self.peak(reader, METRICS)
+            self.lives(reader)
             temporary = _index(METRICS, TEMPORARY_ALLOCATIONS)
             for record in reader.get_temporary_allocation_records(threshold=1, merge_threads=False):
                 self.add_record(record, temporary, record.n_allocations)
@@ -157,24 +161,49 @@ class _Part:
         for tid, thread_name, sites, size, number in rows:
             self.add(tid, thread_name, sites, {allocated: size, count: number})
 
-    def aggregates(self, reader: FileReader, metrics: Sequence[Metric]) -> None:
-        """What lived at the peak and at the end. Merging threads off: the thread is the lane."""
+    def peak(self, reader: FileReader, metrics: Sequence[Metric]) -> None:
+        """What lived at the high-water mark. Merging threads off: the thread is the lane."""
         for record in reader.get_high_watermark_allocation_records(merge_threads=False):
             self.add_record(record, _index(metrics, PEAK_BYTES), record.size)
-        for record in reader.get_leaked_allocation_records(merge_threads=False):
-            self.add_record(record, _index(metrics, LEAKED_BYTES), record.size)
+
+    def lives(self, reader: FileReader) -> None:
+        """What lived from one of memray's snapshots to another, and so what was left at the end.
+
+        memray leaves out what was freed before the next snapshot (every 10 ms).
+        """
+        leaked = _index(METRICS, LEAKED_BYTES)
+        started_ns = int(reader.metadata.start_time.timestamp() * 1e9)
+        spans = Spans([max(shot.time * NS_PER_MS - started_ns, 0) for shot in reader.get_memory_snapshots()])
+        for record in reader.get_temporal_allocation_records(merge_threads=False):
+            sites = record.stack_trace(max_stacks=DEEPEST) if self.part.is_own else record.stack_trace()
+            place = self.place(record.tid, str(record.thread_name or ""), sites)
+            if place is None:
+                continue
+            kept = 0
+            for life in record.intervals:
+                end = life.deallocated_before_snapshot
+                if end is None:
+                    kept += life.n_bytes
+                spans.add(*place, life.allocated_before_snapshot, end, life.n_bytes, life.n_allocations)
+            if kept:
+                self.builder.add(*place, leaked, kept)
+        spans.into(self.builder)
 
     def add_record(self, record: AllocationRecord, metric: int, value: int) -> None:
         sites = record.stack_trace(max_stacks=DEEPEST) if self.part.is_own else record.stack_trace()
         self.add(record.tid, str(record.thread_name or ""), sites, {metric: value})
 
     def add(self, tid: int, thread_name: str, sites: Sequence[Site], values: Mapping[int, int]) -> None:
+        place = self.place(tid, thread_name, sites)
+        if place is not None:
+            for metric, value in values.items():
+                self.builder.add(*place, metric, value)
+
+    def place(self, tid: int, thread_name: str, sites: Sequence[Site]) -> tuple[int, int] | None:
+        """(node, lane) of a stack; None where nothing of it is the program's."""
         if self.dropped and any(site[1].endswith(self.dropped) for site in sites):
-            return
-        node = self.node(sites)
-        lane = self.lane(tid, thread_name)
-        for metric, value in values.items():
-            self.builder.add(node, lane, metric, value)
+            return None
+        return self.node(sites), self.lane(tid, thread_name)
 
     def lane(self, tid: int, thread_name: str) -> int:
         row = self.lanes.get(tid)

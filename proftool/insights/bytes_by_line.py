@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from proftool.insights.view import view
 from proftool.model.insight import Confidence, Insight
-from proftool.model.profile import Profile
+from proftool.model.profile import Int64Array, Profile
 from proftool.model.tree import node_self
 
 
@@ -14,6 +16,12 @@ def by_line(profile: Profile, metric: str) -> tuple[dict[int, int], int]:
         return {}, 0
     values = node_self(profile, profile.metric_index(metric))
     return view(profile).lines(values), int(values.sum())
+
+
+def node_frames(profile: Profile, nodes: Int64Array) -> Int64Array:
+    """The charged frame of every given node, -1 where no line of the project is above it."""
+    near = view(profile).near[nodes]
+    return np.where(near < 0, -1, profile.nodes.frame[near]).astype(np.int64)
 
 
 def insight(

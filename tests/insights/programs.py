@@ -182,6 +182,17 @@ def reuses_a_buffer():
         buffer[n] = 1
 
 
+def leaks():
+    KEPT[len(KEPT)] = bytes(60_000)
+    time.sleep(0.004)
+
+
+def fills_a_table_once():
+    if not KEPT:
+        KEPT["table"] = [bytes(60_000) for _ in range(60)]
+    time.sleep(0.004)
+
+
 async def blocks_the_loop():
     import asyncio
 

@@ -32,6 +32,7 @@ PLANTED = [
     ("import-time", "trace", "imports_a_lot", "imports_little"),
     ("peak", "memory", "holds_one_big_list", "holds_little"),
     ("temporaries", "memory", "makes_temporaries", "reuses_a_buffer"),
+    ("leak", "memory", "leaks", "fills_a_table_once"),
 ]
 
 

@@ -28,16 +28,24 @@ export function rates(p: Profile, most: number, lane: number): Series {
   return { title: "time not waiting", values, most: highest(values), end, unit: "ns", per: ` in ${Math.round(end / buckets / 1e5) / 10} ms` };
 }
 
-/** Bytes alive at each moment, by a sweep over starts and ends. */
+/** Bytes alive, the most in each bucket: a sweep over starts and ends, at one moment the ends first, since what ends there is gone. */
 export function liveBytes(p: Profile, buckets: number, lane: number): Series {
-  const end = endOf(p), values = new Float64Array(buckets), v = p.intervals, at = (t: number): number => Math.min(buckets - 1, Math.floor((t / (end || 1)) * buckets));
+  const end = endOf(p), values = new Float64Array(buckets), v = p.intervals, bucket = (t: number): number => Math.min(buckets - 1, Math.floor((t / (end || 1)) * buckets));
+  const change = new Map<number, number>();
   for (let k = 0; k < v.node.length; k++) {
     if (lane >= 0 && v.lane[k] !== lane) continue;
-    values[at(v.start_ns[k]!)]! += v.bytes[k]!;
-    const stop = v.end_ns[k]! < 0 ? buckets : at(v.end_ns[k]!) + 1;
-    if (stop < buckets) values[stop]! -= v.bytes[k]!;
+    change.set(v.start_ns[k]!, (change.get(v.start_ns[k]!) ?? 0) + v.bytes[k]!);
+    if (v.end_ns[k]! >= 0) change.set(v.end_ns[k]!, (change.get(v.end_ns[k]!) ?? 0) - v.bytes[k]!);
   }
-  for (let k = 1; k < buckets; k++) values[k]! += values[k - 1]!;
+  let alive = 0, from = 0;
+  for (const t of Float64Array.from(change.keys()).sort()) {
+    const to = bucket(t);
+    for (let k = from; k <= to; k++) values[k] = Math.max(values[k]!, alive);
+    alive += change.get(t)!;
+    values[to] = Math.max(values[to]!, alive);
+    from = to + 1;
+  }
+  for (let k = from; k < buckets; k++) values[k] = alive;
   return { title: "bytes alive", values, most: highest(values), end, unit: "bytes" };
 }
 
