@@ -15,3 +15,11 @@ def servers() -> Iterator[object]:
     both = Servers()
     yield both
     both.close()
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests on these servers go to one worker, so that a session starts them once."""
+    for item in items:
+        if "servers" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("servers"))

