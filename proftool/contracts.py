@@ -1,10 +1,9 @@
 """Every extension point in one file: targets, backends, formats, reports, stores.
 
-> A backend turns a target into a command; a format turns that command's file into one `Profile`; a report turns a
-> `Profile` into bytes. Everything else stores, compares, explains or serves profiles.
+> A backend turns a target into a command; a format turns that command's file into one `Profile`; a report turns a `Profile` into bytes.
 
-Protocols only, and frozen data. An implementation is one new file and one row in registry.py (or an entry point of the
-groups `proftool.backends`, `proftool.formats`, `proftool.reports`). Each protocol has a contract suite in tests/contracts/.
+Protocols only, and frozen data. An implementation is one new file and one row in registry.py (or an entry point of the groups
+`proftool.backends`, `…formats`, `…reports`, `…rules`). Each protocol has a contract suite in tests/contracts/.
 """
 
 from __future__ import annotations
@@ -296,7 +295,7 @@ class WritableFormat(Format, Protocol):
         ...
 
 
-# --- insights -------------------------------------------------------------------------------------------------------------
+# --- advice and reports ---------------------------------------------------------------------------------------------------
 
 
 class Rule(Protocol):
@@ -308,9 +307,6 @@ class Rule(Protocol):
     def look(self, profile: Profile) -> Sequence[Insight]:
         """What is found, largest share first; nothing where the profile lacks what the rule needs."""
         ...
-
-
-# --- reports --------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

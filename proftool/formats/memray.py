@@ -145,15 +145,19 @@ class _Part:
         return started_ns, duration_ns, tuple(told.command_line.split())
 
     def everything(self, reader: FileReader) -> None:
-        """memray's aggregates here, the totals beside, so that on two cores the one hides the other."""
+        """memray's aggregates here, the totals beside, so that on two cores the one hides the other.
+
+        A file from elsewhere is first read through by the other process alone: memray's reader crashes on some damaged files.
+        """
         beside = memray_sums.begin(self.part.path, is_own=self.part.is_own)
+        foreign = None if beside is None or self.part.is_own else beside.rows()
         try:
             self.peak(reader, METRICS)
             self.lives(reader)
             temporary = _index(METRICS, TEMPORARY_ALLOCATIONS)
             for record in reader.get_temporary_allocation_records(threshold=1, merge_threads=False):
                 self.add_record(record, temporary, record.n_allocations)
-            rows = memray_sums.sums(reader, is_own=self.part.is_own) if beside is None else beside.rows()
+            rows = foreign or (memray_sums.sums(reader, is_own=self.part.is_own) if beside is None else beside.rows())
         finally:
             if beside is not None:
                 beside.abandon()

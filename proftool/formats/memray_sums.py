@@ -28,8 +28,8 @@ MANY_BYTES = 128 << 10
 
 
 def begin(path: Path, *, is_own: bool) -> Beside | None:
-    """Start to sum up a file in a process of its own; None where that does not pay."""
-    return Beside(path, is_own=is_own) if cores() > 1 and path.stat().st_size >= MANY_BYTES else None
+    """Start to sum up a file in a process of its own; None where that does not pay and the file is our own."""
+    return Beside(path, is_own=is_own) if not is_own or (cores() > 1 and path.stat().st_size >= MANY_BYTES) else None
 
 
 def cores() -> int:

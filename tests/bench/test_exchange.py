@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -54,8 +55,11 @@ def test_pytest_benchmark_round_trip(tmp_path: Path) -> None:
     """What the plugin saves is read with its values; what is written, its own `compare` shows."""
     (tmp_path / "test_it.py").write_text("def test_sum(benchmark):\n    benchmark(sum, range(100))\n")
     saved = tmp_path / "o.json"
+    # pytest-benchmark measures nothing in a worker of pytest-xdist, which it knows by the environment.
+    env = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
     done = subprocess.run(
-        [
+        env=env,
+        args=[
             sys.executable, "-m", "pytest", "-q", "-c", "/dev/null", "--rootdir", str(tmp_path),
             "-p", "no:cacheprovider", f"--benchmark-json={saved}", "--benchmark-save-data", "--benchmark-max-time=0.05", "test_it.py",
         ],

@@ -190,13 +190,9 @@ def test_every_truncation_is_read_or_refused(name: str, path: Path, tmp_path: Pa
 
 
 def test_truncated_memray_files_are_read_or_refused(memray_file: Path, tmp_path: Path) -> None:
-    """Cut within its blocks it is corrupt; where only the end mark is missing, it is read.
-
-    Changed bytes are left out: memray's reader itself crashes on some (13 of 150 files whose bytes were changed at random ended the
-    process, of 540 cut ones none).
-    """
+    """Cut within its blocks it is corrupt; where only the end mark is missing, it is read."""
     data = memray_file.read_bytes()
-    sizes = {*range(0, len(data), len(data) // 60), *range(20), *range(len(data) - 20, len(data))}
+    sizes = {*range(0, len(data), len(data) // 20), *range(5), *range(len(data) - 5, len(data))}
     ends = [outcome(registry.format(READ_ONLY), data[:size], tmp_path) for size in sorted(sizes)]
     assert set(ends) <= {"CorruptProfile", "read"}
     assert ends.count("CorruptProfile") > len(ends) // 2

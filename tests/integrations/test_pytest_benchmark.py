@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -48,7 +49,9 @@ def run(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
         *options,
         "test_it.py",
     ]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    # pytest-benchmark measures nothing in a worker of pytest-xdist, which it knows by the environment.
+    env = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
 
 
 def test_the_call_shape_is_pytest_benchmarks(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def _id(name: str, store: SqlRunStore, cwd: Path) -> str:
 def _ids(store: SqlRunStore, monkeypatch: pytest.MonkeyPatch, *ids: str) -> list[Run]:
     """Runs with these ids, oldest first."""
     given = iter(ids)
-    monkeypatch.setattr("proftool.store.runs._new_id", lambda connection: next(given))
+    monkeypatch.setattr("proftool.store.runs._new_id", lambda *_: next(given))
     return [store.add(profile(n + 1)) for n in range(len(ids))]
 
 
