@@ -36,14 +36,14 @@ def scale(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 def test_the_quadratic_function_is_named(tmp_path: Path) -> None:
     """Time grows with the square and the calls do not; the document carries both and the runs stay."""
-    done = scale(tmp_path, "--sizes", "3000,6000,12000", "--json", "--", "grow.py", "{n}")
+    done = scale(tmp_path, "--sizes", "1000,4000,16000", "--json", "--", "grow.py", "{n}")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     first = found["functions"][0]
     assert (found["schema"], first["name"], first["superlinear"]) == ("proftool.scale/1", "unique", True)
     assert first["calls"] == [1, 1, 1]
     assert len(found["runs"]) == 3
-    assert "sized 12000" in done.stderr
+    assert "sized 16000" in done.stderr
 
 
 def test_a_command_without_a_place_for_the_size_is_refused(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 
 TESTS = """import pytest
@@ -31,7 +32,9 @@ def test_async(benchmark):
         return 7
     assert benchmark(answer) == 7
 """
-OURS = ["-p", "proftool.integrations.pytest_benchmark"]
+MODULE = "proftool.integrations.pytest_benchmark"
+# Where proftool is installed, pytest finds the plugin by itself; from a mere checkout on the path it has to be named.
+OURS = [] if MODULE in {point.value for point in entry_points(group="pytest11")} else ["-p", MODULE]
 BARE = ["-q", "-c", "/dev/null", "-W", "error", "-p", "no:cacheprovider", "-p", "no:xdist"]
 
 
@@ -44,8 +47,7 @@ def run(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
         *BARE,
         "--rootdir",
         str(folder),
-        "-p",
-        "proftool.integrations.pytest_benchmark",
+        *OURS,
         *options,
         "test_it.py",
     ]
