@@ -194,9 +194,7 @@ def test_doctor_names_every_backend_and_repairs(project: Project) -> None:
     assert all(name in told.out for name in ("pyinstrument", "py-spy", "cprofile", "memray"))
     assert project.proftool("run", "--backend", "cprofile", "-c", "1").status == 0
     assert project.proftool("doctor", "--json").json["schema"].startswith("proftool.doctor/")
-    blob = next(
-        path for path in (project.root / ".proftool").rglob("*") if path.is_file() and path.stat().st_size > 300 and "db" not in path.name
-    )
+    (blob,) = (project.root / ".proftool").rglob("*.proftool")
     blob.chmod(0o600)
     blob.write_bytes(blob.read_bytes()[:-50])
     damaged = project.proftool("show")
