@@ -1,4 +1,4 @@
-"""Every extension point in one file: targets, backends, formats, reports, stores.
+"""The extension points: targets, backends, formats, rules, reports. The stores are in contracts_store and contracts_telemetry.
 
 > A backend turns a target into a command; a format turns that command's file into one `Profile`; a report turns a `Profile` into bytes.
 
@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from proftool.model.insight import Insight
-from proftool.model.meta import Quality
 
 if TYPE_CHECKING:
     from proftool.model.profile import Profile  # numpy, which `list` and `--help` do without
@@ -334,65 +333,3 @@ class Report(Protocol):
     def suffix(self) -> str: ...
 
     def render(self, profile: Profile, options: ReportOptions) -> bytes: ...
-
-
-# --- the store ------------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """A stored profile's circumstances: the row that `list` shows, RUN of docs/reference/json.md. Unknown is None."""
-
-    id: str
-    label: str | None
-    modes: tuple[str, ...]
-    backends: tuple[str, ...]
-    command: tuple[str, ...] | None
-    exit_status: int | None
-    started_at: str | None
-    """ISO 8601, UTC."""
-    duration_s: float | None
-    commit: str | None
-    branch: str | None
-    dirty: bool | None
-    python: str | None
-    host: str | None
-    quality: Quality | None
-    samples: int | None
-    rate_asked_hz: float | None
-    rate_achieved_hz: float | None
-    totals: Mapping[str, int]
-    """Metric name -> total."""
-    blob: str
-    size_bytes: int
-    added_ns: int
-    """When it was stored, ns since the epoch: the order of `@latest`."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunQuery:
-    """Which runs; every field narrows."""
-
-    ids: tuple[str, ...] | None = None
-    id_prefix: str | None = None
-    label: str | None = None
-    commit_prefix: str | None = None
-    before_ns: int | None = None
-    limit: int | None = None
-    offset: int = 0
-
-
-class RunStore(Protocol):
-    """Run history. Blob first, row second, rename last: a listed run is whole, an announced run is kept."""
-
-    def add(self, profile: Profile, *, label: str | None = None) -> Run: ...
-
-    def find(self, query: RunQuery) -> Sequence[Run]:
-        """Newest first."""
-        ...
-
-    def load(self, run: Run) -> Profile: ...
-
-    def label(self, run: Run, label: str | None) -> Run: ...
-
-    def remove(self, runs: Sequence[Run]) -> None: ...

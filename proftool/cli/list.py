@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from proftool.contracts import Run
+    from proftool.contracts_store import Run
 
 PEOPLE_LIMIT = 30
 """Rows on a screen where no `--limit` is given; programs get all."""

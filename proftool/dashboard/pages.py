@@ -19,7 +19,8 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from proftool import registry
-from proftool.contracts import ReportOptions, Run, RunQuery
+from proftool.contracts import ReportOptions
+from proftool.contracts_store import Run, RunQuery
 from proftool.errors import NotComparable, ProftoolError, RunNotFound
 from proftool.settings import Settings
 from proftool.store.names import resolve

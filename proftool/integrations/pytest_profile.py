@@ -13,7 +13,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from proftool.contracts import Run
+    from proftool.contracts_store import Run
     from proftool.model.profile import Profile
 
 _SLOWEST = 10

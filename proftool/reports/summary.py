@@ -9,7 +9,8 @@ import shlex
 
 import numpy as np
 
-from proftool.contracts import ReportOptions, Run
+from proftool.contracts import ReportOptions
+from proftool.contracts_store import Run
 from proftool.model.meta import Pass
 from proftool.model.profile import ROOT, Profile
 from proftool.model.tree import Tree, metric_total, node_function, node_self

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from proftool.contracts import Run, RunQuery, RunStore
+from proftool.contracts_store import Run, RunQuery, RunStore
 from proftool.errors import AmbiguousRun, RunNotFound, UnknownFormat
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from proftool.contracts import Run, RunQuery
+from proftool.contracts_store import Run, RunQuery
 from proftool.store.runs import SWEEP_GRACE_NS, SqlRunStore
 
 

@@ -14,7 +14,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from proftool.contracts import Run, RunQuery
+from proftool.contracts_store import Run, RunQuery
 from proftool.errors import FormatError, ProftoolError, StoreError
 from proftool.store.runs import SWEEP_GRACE_NS, SqlRunStore
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, cast
 
-from proftool.contracts import Run
+from proftool.contracts_store import Run
 from proftool.model.meta import Quality
 from proftool.units import NS_PER_S
 

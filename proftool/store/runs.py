@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from proftool.contracts import Run, RunQuery
+from proftool.contracts_store import Run, RunQuery
 from proftool.errors import ProftoolError, RunNotFound, UsageError
 from proftool.store.blobs import blobs_of
 from proftool.store.place import Place

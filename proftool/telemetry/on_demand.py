@@ -21,7 +21,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, cast
 
-from proftool.contracts import RunStore
+from proftool.contracts_store import RunStore
 from proftool.errors import ProftoolError
 from proftool.telemetry import request as requests
 from proftool.telemetry import tracing

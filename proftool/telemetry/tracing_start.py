@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from proftool.contracts import RunStore
+from proftool.contracts_store import RunStore
 from proftool.contracts_telemetry import TelemetryStore
 from proftool.errors import ProftoolError
 from proftool.telemetry import tracing

@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from proftool.bench import checkouts
-from proftool.contracts import Program, Run, RunStore
+from proftool.contracts import Program
+from proftool.contracts_store import Run, RunStore
 from proftool.errors import ProftoolError, RunNotFound, UsageError
 from proftool.launch import git, targets
 from proftool.launch.replay import Replay
@@ -189,7 +190,7 @@ def _environment(env: dict[str, str]) -> Generator[None]:
 
 def _free_label(name: str, store: RunStore) -> str:
     """A label that no run bears yet: `NAME-turn1`, …; runs of an earlier state of the code must not be mixed in."""
-    from proftool.contracts import RunQuery
+    from proftool.contracts_store import RunQuery
 
     stem = "".join(c if c.isalnum() or c in "._-" else "-" for c in name.removeprefix("@"))[:40].strip("-") or "base"
     number = 1

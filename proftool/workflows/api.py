@@ -19,7 +19,8 @@ from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
 from proftool import registry, settings
-from proftool.contracts import Inside, Mode, ProcessRecord, Program, Recording, RecordOptions, Run
+from proftool.contracts import Inside, Mode, ProcessRecord, Program, Recording, RecordOptions
+from proftool.contracts_store import Run
 from proftool.errors import BackendFailed, BackendUnavailable, UsageError
 from proftool.launch.interpreter import inspect
 from proftool.store import open_store

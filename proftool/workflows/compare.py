@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from proftool.contracts import Run, RunStore
+from proftool.contracts_store import Run, RunStore
 from proftool.model.compare import FLOOR_SHARE, diff
 from proftool.model.diff import Diff
 from proftool.model.meta import Meta

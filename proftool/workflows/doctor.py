@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from proftool import __version__, registry
-from proftool.contracts import Available, Run
+from proftool.contracts import Available
+from proftool.contracts_store import Run
 from proftool.errors import ProftoolError
 from proftool.settings import READERS, Settings, key
 
@@ -95,7 +96,7 @@ def _tracing() -> list[Check]:
 def _store(store: SqlRunStore | ProftoolError) -> list[Check]:
     if isinstance(store, ProftoolError):
         return [Check(group="store", name="place", state="missing", detail=f"{store.what}: {store.cause}", fix=store.fix)]
-    from proftool.contracts import RunQuery
+    from proftool.contracts_store import RunQuery
     from proftool.store.repair import examine as examine_store
     from proftool.units import Unit, people
 

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from proftool.contracts import Run, RunQuery, WritableFormat
+from proftool.contracts import WritableFormat
+from proftool.contracts_store import Run, RunQuery
 from proftool.errors import AmbiguousRun, RunNotFound, UsageError
 from proftool.store.names import resolve, resolve_side
 from proftool.store.prune import Pruned, prune

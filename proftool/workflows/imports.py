@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from proftool.contracts import Run
+from proftool.contracts_store import Run
 from proftool.errors import FormatError, ProftoolError, UnknownFormat, UsageError
 from proftool.store.names import read_file
 from proftool.store.runs import SqlRunStore, check_label

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from proftool import registry
-from proftool.contracts import Run, WritableFormat
+from proftool.contracts import WritableFormat
+from proftool.contracts_store import Run
 from proftool.errors import BackendUnavailable
 from proftool.settings import Settings
 from proftool.workflows.history import write_file

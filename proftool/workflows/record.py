@@ -18,7 +18,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from proftool.contracts import Program, Recording, Run
+from proftool.contracts import Program, Recording
+from proftool.contracts_store import Run
 from proftool.errors import BackendFailed, ProftoolError, StoreError, UsageError
 from proftool.launch import speed
 from proftool.launch.interpreter import inspect

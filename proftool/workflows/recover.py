@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import cast
 
 from proftool import registry
-from proftool.contracts import Clock, Inside, Mode, Process, Program, Recording, RecordOptions, Run, Target
+from proftool.contracts import Clock, Inside, Mode, Process, Program, Recording, RecordOptions, Target
+from proftool.contracts_store import Run
 from proftool.errors import BackendFailed
 from proftool.launch import parts
 from proftool.store.runs import SqlRunStore

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from proftool import registry
-from proftool.contracts import ReportOptions, Run, WritableFormat
+from proftool.contracts import ReportOptions, WritableFormat
+from proftool.contracts_store import Run
 from proftool.errors import UsageError
 from proftool.settings import Settings
 from proftool.workflows.run_document import run_document

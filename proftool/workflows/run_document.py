@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from proftool.contracts import Run
+from proftool.contracts_store import Run
 
 
 def run_document(run: Run) -> dict[str, object]:

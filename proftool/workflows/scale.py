@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from proftool.contracts import Run
+from proftool.contracts_store import Run
 from proftool.errors import BackendFailed, UsageError
 from proftool.launch import targets
 from proftool.model.growth import SUPERLINEAR, Growth, growth

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from proftool.contracts import Run
+from proftool.contracts_store import Run
 from proftool.store.names import resolve
 
 if TYPE_CHECKING:

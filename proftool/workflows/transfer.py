@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from proftool.contracts import Run, RunQuery
+from proftool.contracts_store import Run, RunQuery
 from proftool.errors import RunNotFound, UsageError
 from proftool.settings import Settings
 from proftool.store import open_store

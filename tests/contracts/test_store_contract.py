@@ -11,7 +11,7 @@ import pytest
 from store.servers import Servers
 from store.stores import COMMIT, profile, store_in
 
-from proftool.contracts import Run, RunQuery, RunStore
+from proftool.contracts_store import Run, RunQuery, RunStore
 from proftool.errors import RunNotFound, StoreError, UsageError
 from proftool.model.profile import TABLES
 from proftool.settings import load

@@ -27,7 +27,7 @@ import numpy as np
 from model.sides import SHARES, flagged, sampled
 from scipy.stats import beta
 
-from proftool.contracts import RunQuery
+from proftool.contracts_store import RunQuery
 from proftool.model.builder import finish
 from proftool.model.compare import diff
 from proftool.model.profile import WALL_TIME, Cells, Frames, Functions, Lanes, Nodes, Profile

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from store.stores import profile, store_in
 
-from proftool.contracts import RunQuery
+from proftool.contracts_store import RunQuery
 from proftool.store.names import resolve
 from proftool.store.rows import row_of
 from proftool.store.schema import runs

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from store.stores import profile, store_in
 
-from proftool.contracts import RunQuery
+from proftool.contracts_store import RunQuery
 
 
 def write(folder: Path, count: int) -> dict[str, object]:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from store.stores import profile, store_in
 
-from proftool.contracts import RunQuery
+from proftool.contracts_store import RunQuery
 from proftool.errors import ProftoolError
 from proftool.formats import native
 from proftool.store.prune import prune

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from store.stores import profile, store_in
 
-from proftool.contracts import RunQuery
+from proftool.contracts_store import RunQuery
 from proftool.errors import StoreBusy, StoreError
 from proftool.model.profile import Profile
 from proftool.settings import load

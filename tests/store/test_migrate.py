@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from store.stores import profile, store_in
 
-from proftool.contracts import RunQuery
+from proftool.contracts_store import RunQuery
 from proftool.store import migrate, revisions, schema
 from proftool.store.place import NAME
 from proftool.store.rows import row_of

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from store.stores import profile, store_in
 
-from proftool.contracts import Run
+from proftool.contracts_store import Run
 from proftool.errors import AmbiguousRun, RunNotFound, UnknownFormat
 from proftool.formats import native
 from proftool.store.names import read_file, resolve, resolve_side

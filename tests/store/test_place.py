@@ -14,7 +14,7 @@ import pytest
 from store.stores import profile, store_in
 
 from proftool import settings
-from proftool.contracts import RunQuery
+from proftool.contracts_store import RunQuery
 from proftool.errors import StoreError
 from proftool.store import open_store
 from proftool.store.place import find_place

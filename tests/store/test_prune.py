@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from store.stores import age, profile, store_in
 
-from proftool.contracts import RunQuery
+from proftool.contracts_store import RunQuery
 from proftool.store.prune import choose, prune
 from proftool.store.runs import SqlRunStore
 

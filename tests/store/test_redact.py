@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from store.stores import profile, store_in
 
-from proftool.contracts import RunQuery
+from proftool.contracts_store import RunQuery
 from proftool.formats import native
 from proftool.store.redact import redact_argv, redact_profile
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from store.stores import age, profile, store_in
 
-from proftool.contracts import Run, RunQuery
+from proftool.contracts_store import Run, RunQuery
 from proftool.errors import BackendFailed, CorruptProfile, StoreError
 from proftool.store.repair import examine, repair
 from proftool.store.runs import SqlRunStore

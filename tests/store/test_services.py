@@ -99,6 +99,6 @@ def test_what_is_old_is_forgotten_and_runs_stay(tmp_path: Path) -> None:
     store.add_slices([Slice(service="shop", pid=7, start_ns=100, end_ns=200, samples=3, profile=profile(5))])
     assert store.forget(3_000) == 3
     assert [span.start_ns for span in store.find_spans(SpanQuery())] == [5_000]
-    from proftool.contracts import RunQuery
+    from proftool.contracts_store import RunQuery
 
     assert store_in(tmp_path).find(RunQuery()) == (run,)

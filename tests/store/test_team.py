@@ -14,7 +14,7 @@ from store.servers import Servers
 from store.stores import profile, store_in
 
 from proftool.cli.app import main
-from proftool.contracts import RunQuery
+from proftool.contracts_store import RunQuery
 from proftool.errors import StoreError
 from proftool.settings import load
 from proftool.store import open_store

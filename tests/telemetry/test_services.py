@@ -17,7 +17,7 @@ import httpx
 import pytest
 from telemetry.serving import telemetry_store
 
-from proftool.contracts import RunQuery
+from proftool.contracts_store import RunQuery
 from proftool.contracts_telemetry import SliceQuery, Span, SpanQuery
 from proftool.store.services import SqlTelemetryStore
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from store.stores import profile, store_in
 
-from proftool.contracts import RunQuery
+from proftool.contracts_store import RunQuery
 from proftool.errors import AmbiguousRun, RunNotFound, UsageError
 from proftool.formats import native
 from proftool.workflows.history import export_run, label_run, list_document, list_runs, prune_runs, remove_runs, write_file
