@@ -89,7 +89,7 @@ def inside(profile: Profile, file_end: str, function: str) -> Profile:
 
 
 def brought_to(profile: Profile, clock: str, total_ns: float) -> Profile:
-    """The profile whose wall time, without time in line and, by the CPU clock, without waiting, adds up to `total_ns`; without its probe."""
+    """The profile whose wall time, without time in line and, by the CPU clock, waiting, adds up to `total_ns`; without its probe."""
     for part in (PREEMPTED, *(("waiting_time",) if clock == "cpu" else ())):
         if profile.has_metric(part):
             profile = without_preempted(profile, WALL, part)
