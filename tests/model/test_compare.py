@@ -14,7 +14,6 @@ from proftool.model.compare import diff
 from proftool.model.diff import VERDICTS, Verdict
 from proftool.model.profile import PEAK_BYTES, SAMPLES
 from proftool.model.tree import metric_total
-from proftool.model.within import over_dispersion
 
 
 def sides(seed: int, n: int, **planted: object) -> tuple[list, list]:
@@ -234,9 +233,3 @@ def test_values_are_per_observed_second_of_attached_runs() -> None:
     answer = diff([seen[0]], [seen[1]])
     assert answer.new_total == pytest.approx(answer.base_total)
     assert flagged(answer) == {}
-
-
-def test_one_slow_phase_is_no_over_dispersion() -> None:
-    """A program that does one thing first and another then has phases, not noise."""
-    times = np.arange(2400, dtype=np.int64)
-    assert over_dispersion(times, (times >= 1200).astype(np.int32)) == 1.0
