@@ -133,6 +133,18 @@ class Finding:
     count: int = 1
 
 
+class SliceTarget(Protocol):
+    """Where slices are sent beside the store. Called from one thread; a batch that failed comes again under the same name."""
+
+    def send(self, slices: Sequence[Slice], *, batch: str, lost: int) -> None:
+        """Send them; ProftoolError where they may be sent later. `lost` slices were dropped before these."""
+        ...
+
+    def close(self) -> None:
+        """Nothing more will be sent."""
+        ...
+
+
 class TelemetryStore(Protocol):
     """Where a service's spans, slices and findings are kept. Every method is one transaction, safe across threads, processes and forks."""
 

@@ -49,6 +49,11 @@ class Settings:
     """URL of a source line in HTML reports, with {path} and {line}; None = `vscode://file/{path}:{line}`."""
     carry: tuple[str, ...] = ()
     """What git ignores and the program needs: copied into the worktrees of `ab` and `bisect`, by path from the checkout's root."""
+    fleet: str | None = None
+    """Where profiles of running services are sent and read: `clickhouse://host:8123/database`; `pyroscope+http://…` and `otlp+http://…`
+    are sent to only."""
+    service_version: str | None = None
+    """What the fleet tells deployments of a service apart by; None = `service.version` of OTEL_RESOURCE_ATTRIBUTES, else the commit."""
     html_size_bytes: int = 10_000_000
     """Bound of an HTML report."""
     origins: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -129,6 +134,8 @@ READERS: dict[str, Callable[[object], object]] = {
     "diff_floor": _share,
     "redact": _patterns,
     "editor": _editor,
+    "fleet": _text,
+    "service_version": _text,
     "html_size_bytes": _size,
     "carry": _paths,
 }

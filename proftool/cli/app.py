@@ -34,6 +34,7 @@ VERBS: tuple[tuple[str, str], ...] = (
     ("merge", "proftool.cli.merge:merge"),
     ("push", "proftool.cli.push:push"),
     ("pull", "proftool.cli.pull:pull"),
+    ("fleet", "proftool.cli.fleet:fleet"),
     ("label", "proftool.cli.label:label"),
     ("rm", "proftool.cli.rm:rm"),
     ("prune", "proftool.cli.prune:prune"),
@@ -41,7 +42,7 @@ VERBS: tuple[tuple[str, str], ...] = (
     ("doctor", "proftool.cli.doctor:doctor"),
     ("mcp", "proftool.cli.mcp:mcp"),
 )
-"""Verb -> "module:function", in the order of the help."""
+"""Verb -> "module:function", or a group of verbs, in the order of the help."""
 
 _INTERRUPTED = 130
 _READER_GONE = 141

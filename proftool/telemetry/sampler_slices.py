@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from proftool.contracts_telemetry import Slice, TelemetryStore
 from proftool.errors import ProftoolError
 from proftool.telemetry.sampler import Gathered, Sampler, Stack, Tagged
+from proftool.telemetry.slices_writer import SliceWriter
 from proftool.telemetry.spans import LocalTrace
 from proftool.units import NS_PER_S
 
@@ -58,9 +59,16 @@ class Slicer:
     """Takes what the sampler saw, builds slices, and stores them."""
 
     def __init__(
-        self, service: str, store: TelemetryStore, sampler: Sampler, *, every_s: float = SLICE_S, project: Path | None = None
+        self,
+        service: str,
+        store: TelemetryStore,
+        sampler: Sampler,
+        *,
+        every_s: float = SLICE_S,
+        project: Path | None = None,
+        also: SliceWriter | None = None,
     ) -> None:
-        self._service, self._store, self._sampler = service, store, sampler
+        self._service, self._store, self._sampler, self._also = service, store, sampler, also
         self._every_ns = int(every_s * NS_PER_S)
         self._project = project or Path.cwd()
         self._lines = Lines()
@@ -80,6 +88,8 @@ class Slicer:
             return None
         made = self.slice(gathered)
         self._add(made)
+        if self._also is not None:
+            self._also.put(made)
         return made
 
     def kept(self, local: LocalTrace) -> None:

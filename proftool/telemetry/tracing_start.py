@@ -21,6 +21,7 @@ from proftool.telemetry.queries import LIMITS, REPEATED, SLOW_NS
 from proftool.telemetry.sampler import BUDGET, MAX_HZ, Sampler
 from proftool.telemetry.sampler_slices import SLICE_S, Slicer
 from proftool.telemetry.sampler_watch import BLOCKED_NS, TRACE_S, WINDOW_S, BlockingWatch, LeakWatch
+from proftool.telemetry.slices_writer import SliceWriter
 from proftool.telemetry.spans import Keep
 from proftool.telemetry.spans_writer import Exporter
 from proftool.units import NS_PER_S
@@ -64,9 +65,16 @@ class Watching:
     """What `watch` began."""
 
     def __init__(
-        self, tracing: tracing.Tracing, sampler: Sampler | None, slicer: Slicer | None, leaks: LeakWatch | None, demand: OnDemand | None
+        self,
+        tracing: tracing.Tracing,
+        sampler: Sampler | None,
+        slicer: Slicer | None,
+        leaks: LeakWatch | None,
+        demand: OnDemand | None,
+        slices_to: SliceWriter | None = None,
     ):
         self.tracing, self.sampler, self.slicer, self._leaks, self.on_demand = tracing, sampler, slicer, leaks, demand
+        self.slices_to = slices_to
         self._is_over = False
 
     def stop(self) -> None:
@@ -85,6 +93,8 @@ class Watching:
         if self.sampler is not None:
             self.sampler.stop()
         self.tracing.stop()
+        if self.slices_to is not None:
+            self.slices_to.close()
 
 
 def watch(
@@ -94,8 +104,9 @@ def watch(
     *,
     options: Options | None = None,
     exporters: Sequence[Exporter] = (),
+    slices_to: SliceWriter | None = None,
 ) -> Watching:
-    """Watch this process; what was watched before under another name is stopped."""
+    """Watch this process; what was watched before under another name is stopped. `slices_to` gets every slice beside the store."""
     chosen = options or Options()
     if tracing.CURRENT.tracing is not None:
         tracing.CURRENT.tracing.stop()
@@ -114,7 +125,7 @@ def watch(
         sampler = Sampler(budget=chosen.budget, max_hz=chosen.max_hz)
         sampler.loop_watches.append(BlockingWatch(writer, limit_ns=chosen.blocked_ns).look)
         if telemetry is not None:
-            slicer = Slicer(service, telemetry, sampler, every_s=chosen.slice_s, project=chosen.project)
+            slicer = Slicer(service, telemetry, sampler, every_s=chosen.slice_s, project=chosen.project, also=slices_to)
             writer.beats.append(slicer.beat)
             writer.on_kept.append(slicer.kept)
         sampler.start()
@@ -126,7 +137,7 @@ def watch(
     if runs is not None:
         demand = OnDemand(service, runs, writer, token=chosen.record_token, sampler=sampler, slicer=slicer, burst_s=chosen.burst_s)
         demand.start()
-    return Watching(traces, sampler, slicer, leaks, demand)
+    return Watching(traces, sampler, slicer, leaks, demand, slices_to)
 
 
 def _forgetting(telemetry: TelemetryStore, keep_ns: int) -> Callable[[], None]:

@@ -20,7 +20,8 @@ TOKEN = "PROFTOOL_RECORD_TOKEN"
 
 def watch(service: str, *, options: Options | None = None, otlp: str | bool = False) -> Watching:
     """
-    Keep traces, profiles and findings of this process in the project's store, until it ends.
+    Keep traces, profiles and findings of this process in the project's store, until it ends. Where the setting `fleet` names a place,
+    its profiles are sent there too.
 
     Args:
         service: its name for people; the same for all of its workers.
@@ -28,7 +29,7 @@ def watch(service: str, *, options: Options | None = None, otlp: str | bool = Fa
         otlp: also send kept spans over OTLP: to that URL, or with True to where OpenTelemetry's environment variables say.
 
     Raises:
-        UsageError: no name, or no exporter is installed.
+        UsageError: no name, no exporter is installed, or `fleet` names nothing that profiles can be sent to.
         StoreError: there is no place for a store.
     """
     from dataclasses import replace
@@ -36,6 +37,7 @@ def watch(service: str, *, options: Options | None = None, otlp: str | bool = Fa
     from proftool.store import open_store, open_telemetry
     from proftool.telemetry import tracing_start
     from proftool.telemetry.spans_export import OtlpExporter
+    from proftool.workflows.fleet import slice_writer
 
     if not service.strip():
         raise UsageError("a service needs a name", cause="what is kept is found by it", fix='`proftool.watch("shop")`')
@@ -46,7 +48,14 @@ def watch(service: str, *, options: Options | None = None, otlp: str | bool = Fa
     if chosen.project is None:
         chosen = replace(chosen, project=found.project)
     exporters = [OtlpExporter(otlp if isinstance(otlp, str) else None)] if otlp else []
-    watching = tracing_start.watch(service, open_telemetry(found), open_store(found), options=chosen, exporters=exporters)
+    watching = tracing_start.watch(
+        service,
+        open_telemetry(found),
+        open_store(found),
+        options=chosen,
+        exporters=exporters,
+        slices_to=slice_writer(service, found) if chosen.sampler else None,
+    )
     atexit.register(watching.stop)
     _stop_on_sigterm(watching)
     return watching
