@@ -58,7 +58,7 @@ class Engine:
     @cached_property
     def _client(self) -> Client:
         try:
-            from clickhouse_connect.driver import create_client
+            from clickhouse_connect.driver import create_client  # pyright: ignore[reportUnknownVariableType]
         except ImportError as error:
             raise StoreError(
                 "the fleet cannot be reached",
@@ -88,15 +88,17 @@ class Engine:
             )
         return client
 
-    def ask(self, question: str, parameters: Mapping[str, Parameter] | None = None) -> list[Sequence[object]]:
-        """The answer's columns; `{name:Type}` in the question stands for a parameter."""
+    def ask(self, question: str, n_columns: int, parameters: Mapping[str, Parameter] | None = None) -> list[Sequence[object]]:
+        """The answer's columns, empty ones where it has no rows; `{name:Type}` in the question stands for a parameter."""
         with self._explained():
-            return list(self._client.query(question, parameters=dict(parameters or {}), column_oriented=True).result_columns)
+            answer = self._client.query(question, parameters=dict(parameters or {}), column_oriented=True)  # pyright: ignore[reportUnknownMemberType]
+            found: list[Sequence[object]] = list(answer.result_columns)
+        return found or [[] for _ in range(n_columns)]
 
     def do(self, command: str) -> None:
         """A command that answers nothing."""
         with self._explained():
-            self._client.command(command)
+            self._client.command(command)  # pyright: ignore[reportUnknownMemberType]
 
     def insert(self, table: str, columns: Mapping[str, Sequence[object]], types: Mapping[str, str], *, token: str) -> None:
         """

@@ -129,9 +129,10 @@ def _learn_stack(
 
 def _frame(profile: Profile, frame: int) -> dict[str, object]:
     f, at = profile.functions, int(profile.frames.function[frame])
-    texts = {name: profile.text(int(getattr(f, name)[at])) for name in ("name", "qualname", "module", "file", "code_hash")}
-    numbers = {name: int(getattr(f, name)[at]) for name in ("first_line", "identified", "kind", "category")}
-    return texts | numbers | {"line": int(profile.frames.line[frame])}
+    row: dict[str, object] = {name: profile.text(int(getattr(f, name)[at])) for name in ("name", "qualname", "module", "file", "code_hash")}
+    row |= {name: int(getattr(f, name)[at]) for name in ("first_line", "identified", "kind", "category")}
+    row["line"] = int(profile.frames.line[frame])
+    return row
 
 
 def _frame_ids(profile: Profile) -> list[int]:

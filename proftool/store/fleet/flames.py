@@ -41,6 +41,7 @@ MAX_STACKS = 100_000
 """Of one answer, largest first; what lies beyond is one stack, `(others)`, and its value is told."""
 _CHUNK = 8000
 """Ids in one question: 170 kB of the 256 kB that the engine parses."""
+_PROCESS = "cityHash64(host, pid)"
 _METRICS = {m.name: m for m in (WALL_TIME, WAITING_TIME, SAMPLES, CPU_TIME, PREEMPTED_TIME, ALLOCATED_BYTES, ALLOCATIONS)}
 """Types that can be told; in this order in a profile, so that time comes first."""
 
@@ -87,48 +88,35 @@ class Flames:
     def flame(self, query: FlameQuery, *, now_ns: int, raw_days: int) -> Profile | None:
         """All of it as one profile; None where nothing was observed."""
         stretch = parts(query.since_ns, query.until_ns, now_ns - raw_days * NS_PER_DAY)
-        observed = self._observed(query, stretch)
-        if observed is None:
-            return None
-        source, given = self._facts(query, stretch)
-        return self._profile(query, source, given, observed)
+        return next(iter(self._read(query, stretch, "toUInt8(0)", 1)), None)
 
     def by_process(self, query: FlameQuery, groups: int, *, now_ns: int, raw_days: int) -> list[Profile]:
         """
-        One profile for each group of processes, the groups of equal size by a hash: what repeats under one version.
+        One profile for each group of processes, the groups of equal size: what repeats under one version.
 
-        Facts alone know processes: a stretch that begins before they do is one profile.
+        Facts alone know processes: a stretch that begins before they do is one profile, and so is a single process.
         """
-        whole = self.flame(query, now_ns=now_ns, raw_days=raw_days)
-        if whole is None or query.since_ns < now_ns - raw_days * NS_PER_DAY:
-            return [] if whole is None else [whole]
         stretch = _Parts(0, 0, ((query.since_ns, query.until_ns),))
         where, given = _where(query)
-        time, at = _between("time_ns", stretch.edges)
-        table = f"`{self._engine.database}`.observations"
-        (processes,) = self._engine.ask(
-            f"SELECT DISTINCT (host, pid) FROM {table} WHERE {where} AND ({time}) ORDER BY 1", {**given, **at}
-        ) or ([],)
-        found = [cast(tuple[str, int], one) for one in processes]
-        groups = min(groups, len(found))
-        if groups < 2:
-            return [whole]
-        profiles: list[Profile] = []
-        for group in range(groups):
-            some = found[group::groups]
-            own, given = self._facts(query, stretch, some)
-            observed = self._observed(query, stretch, some)
-            made = None if observed is None else self._profile(query, own, given, observed)
-            if made is not None:
-                profiles.append(made)
-        return profiles
+        time, times = _between("time_ns", stretch.edges)
+        (hashes,) = self._engine.ask(
+            f"SELECT DISTINCT {_PROCESS} AS process FROM `{self._engine.database}`.observations WHERE {where} AND ({time}) "
+            f"ORDER BY process LIMIT {_CHUNK}",
+            1,
+            {**given, **times},
+        )
+        groups = min(groups, len(hashes))
+        if groups < 2 or query.since_ns < now_ns - raw_days * NS_PER_DAY:
+            whole = self.flame(query, now_ns=now_ns, raw_days=raw_days)
+            return [] if whole is None else [whole]
+        known, places = ",".join(map(str, hashes)), ",".join(str(at % groups) for at in range(len(hashes)))
+        # What lies beyond the list goes by its hash: of so many the groups are as good as equal.
+        return self._read(query, stretch, f"toUInt8(transform({_PROCESS}, [{known}], [{places}], {_PROCESS} % {groups}))", groups)
 
     # --- questions --------------------------------------------------------------------------------------------------------
 
-    def _facts(
-        self, query: FlameQuery, stretch: _Parts, processes: Sequence[tuple[str, int]] | None = None
-    ) -> tuple[str, dict[str, Parameter]]:
-        """A subquery of (type, stack, value), and its parameters."""
+    def _facts(self, query: FlameQuery, stretch: _Parts, group: str) -> tuple[str, dict[str, Parameter]]:
+        """A subquery of (place, type, stack, value), and its parameters; `group` is an expression for the place."""
         where, given = _where(query)
         if query.route is not None:
             where += " AND route = {route:String}"
@@ -138,94 +126,104 @@ class Flames:
         if stretch.edges:
             time, times = _between("time_ns", stretch.edges)
             given |= times
-            own = where
-            if processes is not None:
-                own += f" AND {_of(processes)}"
-            reads.append(f"SELECT type, stack, value FROM {at}.samples WHERE {own} AND ({time})")
+            reads.append(f"SELECT {group} AS place, type, stack, value FROM {at}.samples WHERE {where} AND ({time})")
         if stretch.first_hour < stretch.last_hour:
             given |= {"first": stretch.first_hour, "last": stretch.last_hour}
-            reads.append(
-                f"SELECT type, stack, value FROM {at}.sample_hours WHERE {where} AND hour >= {{first:UInt32}} AND hour < {{last:UInt32}}"
-            )
+            hours = "hour >= {first:UInt32} AND hour < {last:UInt32}"
+            reads.append(f"SELECT {group} AS place, type, stack, value FROM {at}.sample_hours WHERE {where} AND {hours}")
         return " UNION ALL ".join(reads), given
 
-    def _observed(self, query: FlameQuery, stretch: _Parts, processes: Sequence[tuple[str, int]] | None = None) -> dict[str, object] | None:
+    def _observed(self, query: FlameQuery, stretch: _Parts, group: str) -> dict[int, dict[str, object]]:
+        """What was observed in each group; groups without an observation are not in it."""
         where, given = _where(query)
         at = f"`{self._engine.database}`"
-        columns = "host, pid, backend, python, rate_asked_hz, duration_ns, samples, missed, overhead_ns, lost"
+        columns = f"{group} AS place, host, pid, backend, python, rate_asked_hz, duration_ns, samples, missed, overhead_ns, lost"
         reads: list[str] = []
         if stretch.edges:
             time, times = _between("time_ns", stretch.edges)
             given |= times
-            own = where if processes is None else f"{where} AND {_of(processes)}"
-            reads.append(f"SELECT toInt64(1) AS slices, time_ns, {columns} FROM {at}.observations WHERE {own} AND ({time})")
+            reads.append(f"SELECT toInt64(1) AS slices, time_ns, {columns} FROM {at}.observations WHERE {where} AND ({time})")
         if stretch.first_hour < stretch.last_hour:
             given |= {"first": stretch.first_hour, "last": stretch.last_hour}
-            reads.append(
-                f"SELECT slices, toInt64(hour) * {NS_PER_HOUR} AS time_ns, {columns} FROM {at}.observation_hours "
-                f"WHERE {where} AND hour >= {{first:UInt32}} AND hour < {{last:UInt32}}"
-            )
+            hours = "hour >= {first:UInt32} AND hour < {last:UInt32}"
+            start = f"toInt64(hour) * {NS_PER_HOUR} AS time_ns"
+            reads.append(f"SELECT slices, {start}, {columns} FROM {at}.observation_hours WHERE {where} AND {hours}")
         told = {
-            "slices": "sum(slices)", "started_ns": "min(time_ns)", "duration_ns": "sum(duration_ns)", "samples": "sum(samples)",
-            "missed": "sum(missed)", "overhead_ns": "sum(overhead_ns)", "lost": "sum(lost)", "hosts": "groupUniqArray(100)(host)",
-            "processes": "uniqExact(host, pid)", "pythons": "groupUniqArray(10)(python)", "backends": "groupUniqArray(10)(backend)",
-            "rates": "groupUniqArray(10)(rate_asked_hz)",
+            "place": "place", "slices": "sum(slices)", "started_ns": "min(time_ns)", "duration_ns": "sum(duration_ns)",
+            "samples": "sum(samples)", "missed": "sum(missed)", "overhead_ns": "sum(overhead_ns)", "lost": "sum(lost)",
+            "hosts": "groupUniqArray(100)(host)", "processes": "uniqExact(host, pid)", "pythons": "groupUniqArray(10)(python)",
+            "backends": "groupUniqArray(10)(backend)", "rates": "groupUniqArray(10)(rate_asked_hz)",
         }  # fmt: skip
-        answer = self._engine.ask(f"SELECT {', '.join(told.values())} FROM ({' UNION ALL '.join(reads)})", given)
-        row = dict(zip(told, (column[0] for column in answer), strict=True))
-        return row if row["slices"] else None
+        answer = self._engine.ask(f"SELECT {', '.join(told.values())} FROM ({' UNION ALL '.join(reads)}) GROUP BY place", len(told), given)
+        rows = [dict(zip(told, row, strict=True)) for row in zip(*answer, strict=True)]
+        return {cast(int, row["place"]): row for row in rows}
 
-    # --- one profile ------------------------------------------------------------------------------------------------------
+    # --- profiles ---------------------------------------------------------------------------------------------------------
 
-    def _profile(self, query: FlameQuery, source: str, given: Mapping[str, Parameter], observed: Mapping[str, object]) -> Profile:
-        types, totals = self._engine.ask(f"SELECT type, sum(value) FROM ({source}) GROUP BY type", given) or ([], [])
-        total = dict(zip(cast(Sequence[str], types), cast(Sequence[int], totals), strict=True))
-        metrics = [replace(metric, mode="sample") for name, metric in _METRICS.items() if name in total]
+    def _read(self, query: FlameQuery, stretch: _Parts, group: str, n_groups: int) -> list[Profile]:
+        """A profile for each group that was observed; all have the same tree."""
+        observed = self._observed(query, stretch, group)
+        if not observed:
+            return []
+        source, given = self._facts(query, stretch, group)
+        total = np.zeros((n_groups, len(_METRICS)), np.int64)
+        answer = self._engine.ask(f"SELECT place, type, sum(value) FROM ({source}) GROUP BY place, type", 3, given)
+        for place, type, value in zip(*answer, strict=True):
+            if type in _METRICS:
+                total[cast(int, place), list(_METRICS).index(str(type))] = cast(int, value)
+        used = total.any(axis=0)
+        metrics = [replace(metric, mode="sample") for metric, is_used in zip(_METRICS.values(), used, strict=True) if is_used]
         builder = ProfileBuilder(metrics)
         builder.lane(process_name=query.service, is_main=True)
         notes: list[str] = []
-        values, frames = self._stacks(query, source, given, metrics)
-        labels, lengths, unknown = self._labels(query.service, frames, builder)
-        rest = np.array([total[metric.name] for metric in metrics], np.int64) - values.sum(axis=0)
+        values, stacks = self._stacks(source, given, metrics, n_groups)
+        labels, lengths, unknown = self._labels(query.service, stacks, builder)
+        rest = total[:, used] - values.sum(axis=0)
         if rest.any():
             notes.append(f"only the {self._max_stacks:,} largest stacks stand apart, the others are one")
             other = builder.frame(builder.function("(others)", kind=Kind.SYNTHETIC))
             labels, lengths = np.append(labels, np.int32(other)), np.append(lengths, 1)
-            values = np.vstack([values, rest])
+            values = np.concatenate([values, rest[None]])
         if unknown:
-            notes.append(f"{unknown:,} stacks are in no dictionary any more, or not yet: they stand as `(unknown stack)`")
-        base = builder.build(_meta(observed, notes))
-        if not len(lengths):
-            return base
-        parent, frame, leaf = stack_tree(labels, lengths, "fleet", Path(query.service))
-        n_metrics = len(metrics)
-        cells = Cells(
-            node=np.repeat(leaf, n_metrics),
-            lane=np.zeros(len(leaf) * n_metrics, np.int32),
-            metric=np.tile(np.arange(n_metrics, dtype=np.int32), len(leaf)),
-            value=values.reshape(-1),
-        )
-        return finish(replace(base, nodes=Nodes(parent=parent, frame=frame), cells=sum_cells(cells)))
+            told = _counted(unknown, "stack is", "stacks are")
+            notes.append(f"{told} in no dictionary any more, or not yet, and seen as `(unknown stack)`")
+        base, leaf = builder.build(), np.zeros(0, np.int32)
+        if len(lengths):
+            parent, frame, leaf = stack_tree(labels, lengths, "fleet", Path(query.service))
+            base = finish(replace(base, nodes=Nodes(parent=parent, frame=frame)))
+        profiles: list[Profile] = []
+        for place in sorted(observed):
+            cells = Cells(
+                node=np.repeat(leaf, len(metrics)),
+                lane=np.zeros(len(leaf) * len(metrics), np.int32),
+                metric=np.tile(np.arange(len(metrics), dtype=np.int32), len(leaf)),
+                value=np.ascontiguousarray(values[:, place]).reshape(-1),
+            )
+            profiles.append(replace(base, cells=sum_cells(cells), meta=_meta(observed[place], notes)))
+        return profiles
 
     def _stacks(
-        self, query: FlameQuery, source: str, given: Mapping[str, Parameter], metrics: Sequence[Metric]
+        self, source: str, given: Mapping[str, Parameter], metrics: Sequence[Metric], n_groups: int
     ) -> tuple[NDArray[np.int64], Sequence[Sequence[int]]]:
-        """Values of every stack, shape (n_stacks, n_metrics), and its frames' ids, outermost first."""
+        """Values of every stack, shape (n_stacks, n_groups, n_metrics), and its frames' ids, outermost first."""
         if not metrics:
-            return np.zeros((0, 0), np.int64), []
-        sums = ", ".join(f"sumIf(value, type = {{type{at}:String}}) AS v{at}" for at in range(len(metrics)))
+            return np.zeros((0, n_groups, 0), np.int64), []
         names: dict[str, Parameter] = {f"type{at}": metric.name for at, metric in enumerate(metrics)}
+        sums = ", ".join(f"sumIf(value, type = {{type{at}:String}}) AS v{at}" for at in range(len(metrics)))
+        cells = [(place, at) for place in range(n_groups) for at in range(len(metrics))]
+        apart = ", ".join(f"sumIf(v{at}, place = {place}) AS v{place}_{at}" for place, at in cells)
         answer = self._engine.ask(
-            f"SELECT {', '.join(f'v{at}' for at in range(len(metrics)))}, frames FROM "
-            f"(SELECT stack, {sums} FROM ({source}) GROUP BY stack ORDER BY v0 DESC, stack LIMIT {self._max_stacks}) AS sums "
+            f"SELECT {', '.join(f'v{place}_{at}' for place, at in cells)}, frames FROM "
+            f"(SELECT stack, {apart} FROM (SELECT place, stack, {sums} FROM ({source}) GROUP BY place, stack) "
+            f"GROUP BY stack ORDER BY sum(v0) DESC, stack LIMIT {self._max_stacks}) AS sums "
             f"LEFT ANY JOIN (SELECT id, frames FROM `{self._engine.database}`.stacks WHERE service = {{service:String}}) AS known "
             "ON sums.stack = known.id",
+            len(cells) + 1,
             {**given, **names},
         )
-        if not answer or not len(answer[0]):
-            return np.zeros((0, len(metrics)), np.int64), []
         columns = [np.array(column, np.int64) for column in answer[:-1]]
-        return np.stack(columns, axis=1), cast(Sequence[Sequence[int]], answer[-1])
+        values = np.stack(columns, axis=1).reshape(-1, n_groups, len(metrics))
+        return values, cast(Sequence[Sequence[int]], answer[-1])
 
     def _labels(
         self, service: str, stacks: Sequence[Sequence[int]], builder: ProfileBuilder
@@ -255,6 +253,7 @@ class Flames:
         answer = self._engine.ask(
             f"SELECT {', '.join(names)} FROM `{self._engine.database}`.frames WHERE service = {{service:String}} "
             f"AND id IN ({','.join(map(str, ids.tolist()))}) ORDER BY id, seen_day DESC LIMIT 1 BY id",
+            len(names),
             {"service": service},
         )
         found: list[tuple[int, int]] = []
@@ -283,12 +282,6 @@ def _between(column: str, spans: Sequence[tuple[int, int]]) -> tuple[str, dict[s
     for at, (since, until) in enumerate(spans):
         given |= {f"since{at}": since, f"until{at}": until}
     return " OR ".join(terms), given
-
-
-def _of(processes: Sequence[tuple[str, int]]) -> str:
-    """Which of all processes, as a condition; names of hosts are escaped, numbers are numbers."""
-    told = ", ".join("('{}', {})".format(host.replace("\\", "\\\\").replace("'", "\\'"), int(pid)) for host, pid in processes)
-    return f"(host, pid) IN ({told})"
 
 
 def _meta(observed: Mapping[str, object], notes: Sequence[str]) -> Meta:

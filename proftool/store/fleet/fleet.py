@@ -61,8 +61,9 @@ class Fleet:
         for table in ("samples", "sample_hours"):
             (answer,) = self.engine.ask(
                 "SELECT engine_full FROM system.tables WHERE database = {database:String} AND name = {name:String}",
+                1,
                 {"database": self.engine.database, "name": table},
-            ) or ([],)
+            )
             days = re.search(r"TTL .*?toIntervalDay\((\d+)\)", str(answer[0]) if len(answer) else "")
             if days is None:
                 raise StoreError(
@@ -95,6 +96,7 @@ class Fleet:
         """Tables are made by the first that writes, unless it may not and they are there."""
         (there,) = self.engine.ask(
             "SELECT count() FROM system.tables WHERE database = {database:String} AND name = 'observations_to_hours'",
+            1,
             {"database": self.engine.database},
         )
         if not there[0]:
@@ -108,6 +110,7 @@ class Fleet:
             "SELECT service, version, uniqExact(host, pid), uniqExact(host), sum(samples), min(time_ns), max(time_ns) AS last FROM "
             f"(SELECT service, version, host, pid, samples, toInt64(hour) * {schema.NS_PER_HOUR} AS time_ns FROM {at}.observation_hours "
             "WHERE hour >= {hour:UInt32}) GROUP BY service, version ORDER BY last DESC, service, version",
+            7,
             {"hour": max(since_ns, 0) // schema.NS_PER_HOUR},
         )
         return [
