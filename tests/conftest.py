@@ -17,9 +17,20 @@ def servers() -> Iterator[object]:
     both.close()
 
 
+@pytest.fixture(scope="session")
+def clickhouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
+    """The ClickHouse engine, for as long as the session lasts (`store.clickhouse.ClickHouse`)."""
+    from store.clickhouse import ClickHouse
+
+    server = ClickHouse(tmp_path_factory.mktemp("clickhouse"))
+    yield server
+    server.stop()
+
+
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests on these servers go to one worker, so that a session starts them once."""
     for item in items:
-        if "servers" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("servers"))
+        for name in ("servers", "clickhouse"):
+            if name in getattr(item, "fixturenames", ()):
+                item.add_marker(pytest.mark.xdist_group(name))
