@@ -95,7 +95,7 @@ def main(rows: int) -> None:
             )
         fleet.engine.do(
             f"INSERT INTO {at}.observations SELECT 'shop', {hour} + number % 60 * {MINUTE_NS}, if(number % 3 = 0, '2', '1'), 'a', "
-            f"number % {PROCESSES}, 'proftool', 'CPython 3.11.7', 100, {MINUTE_NS}, 6000, 0, 0, 0 FROM numbers({PROCESSES * 60})"
+            f"number % {PROCESSES}, 'proftool', 'CPython 3.11.7', 100, {MINUTE_NS}, 5400, 6000, 0, 0, 0 FROM numbers({PROCESSES * 60})"
         )
         counted, size = fleet.engine.ask(
             "SELECT sum(rows), sum(bytes_on_disk) FROM system.parts WHERE active AND database = {database:String} AND table = 'samples'",

@@ -30,8 +30,8 @@ def a_slice(
                 builder.add(node, lane, metric, value)
     n_samples = threads * sum(max(one // 20, 1) for one in work_ms.values())
     one = Pass(
-        mode="sample", backend="proftool", clock="wall", rate_asked_hz=100.0, samples=n_samples, missed=1, overhead_ns=1000,
-        started_ns=start_ns, duration_ns=MINUTE_NS, attached=True,
+        mode="sample", backend="proftool", clock="wall", rate_asked_hz=100.0, rate_achieved_hz=90.0, samples=n_samples, missed=1,
+        overhead_ns=1000, started_ns=start_ns, duration_ns=MINUTE_NS, attached=True,
     )  # fmt: skip
     profile = builder.build(Meta(passes=(one,), python="CPython 3.11.7", host="a"))
     return Slice(service=service, pid=pid, start_ns=start_ns, end_ns=start_ns + MINUTE_NS, samples=n_samples, profile=profile)

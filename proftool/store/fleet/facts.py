@@ -13,6 +13,7 @@ from hashlib import blake2b
 from proftool.contracts_telemetry import Slice
 from proftool.model.profile import Profile, ints
 from proftool.store.fleet.schema import COLUMNS, NS_PER_DAY
+from proftool.units import NS_PER_S
 
 MAX_KNOWN = 200_000
 """Ids that a process remembers to have written today: some 20 MB."""
@@ -160,6 +161,8 @@ def _observation(one: Slice, source: Source, out: dict[str, list[object]], lost:
         "python": meta.python or "",
         "rate_asked_hz": (first.rate_asked_hz if first else None) or 0.0,
         "duration_ns": one.end_ns - one.start_ns,
+        # How often the sampler looked, so that rates of slices can be added up.
+        "looks": round(((first.rate_achieved_hz if first else None) or 0.0) * (one.end_ns - one.start_ns) / NS_PER_S),
         "samples": one.samples,
         "missed": (first.missed if first else None) or 0,
         "overhead_ns": (first.overhead_ns if first else None) or 0,

@@ -137,7 +137,7 @@ class Flames:
         """What was observed in each group; groups without an observation are not in it."""
         where, given = _where(query)
         at = f"`{self._engine.database}`"
-        columns = f"{group} AS place, host, pid, backend, python, rate_asked_hz, duration_ns, samples, missed, overhead_ns, lost"
+        columns = f"{group} AS place, host, pid, backend, python, rate_asked_hz, duration_ns, looks, samples, missed, overhead_ns, lost"
         reads: list[str] = []
         if stretch.edges:
             time, times = _between("time_ns", stretch.edges)
@@ -150,7 +150,8 @@ class Flames:
             reads.append(f"SELECT slices, {start}, {columns} FROM {at}.observation_hours WHERE {where} AND {hours}")
         told = {
             "place": "place", "slices": "sum(slices)", "started_ns": "min(time_ns)", "duration_ns": "sum(duration_ns)",
-            "samples": "sum(samples)", "missed": "sum(missed)", "overhead_ns": "sum(overhead_ns)", "lost": "sum(lost)",
+            "looks": "sum(looks)", "samples": "sum(samples)", "missed": "sum(missed)", "overhead_ns": "sum(overhead_ns)",
+            "lost": "sum(lost)",
             "hosts": "groupUniqArray(100)(host)", "processes": "uniqExact(host, pid)", "pythons": "groupUniqArray(10)(python)",
             "backends": "groupUniqArray(10)(backend)", "rates": "groupUniqArray(10)(rate_asked_hz)",
         }  # fmt: skip
@@ -285,9 +286,8 @@ def _between(column: str, spans: Sequence[tuple[int, int]]) -> tuple[str, dict[s
 
 
 def _meta(observed: Mapping[str, object], notes: Sequence[str]) -> Meta:
-    numbers = {
-        name: cast(int, observed[name]) for name in ("slices", "started_ns", "duration_ns", "samples", "missed", "overhead_ns", "lost")
-    }
+    counted = ("slices", "started_ns", "duration_ns", "looks", "samples", "missed", "overhead_ns", "lost")
+    numbers = {name: cast(int, observed[name]) for name in counted}
     hosts, pythons, backends = (cast(list[str], observed[name]) for name in ("hosts", "pythons", "backends"))
     rates = cast(list[float], observed["rates"])
     processes = cast(int, observed["processes"])
@@ -301,7 +301,7 @@ def _meta(observed: Mapping[str, object], notes: Sequence[str]) -> Meta:
         backend=backends[0] if len(backends) == 1 else "several",
         clock="wall",
         rate_asked_hz=rates[0] if len(rates) == 1 and rates[0] else None,
-        rate_achieved_hz=None,
+        rate_achieved_hz=round(numbers["looks"] / seconds, 1) if numbers["looks"] and seconds > 0 else None,
         samples=numbers["samples"],
         missed=numbers["missed"],
         overhead_ns=numbers["overhead_ns"] or None,

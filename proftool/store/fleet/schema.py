@@ -32,7 +32,8 @@ COLUMNS: dict[str, dict[str, str]] = {
     },
     "observations": {
         "service": _LOW, "time_ns": "Int64", "version": _LOW, "host": _LOW, "pid": "UInt32", "backend": _LOW, "python": _LOW,
-        "rate_asked_hz": "Float64", "duration_ns": "Int64", "samples": "Int64", "missed": "Int64", "overhead_ns": "Int64", "lost": "Int64",
+        "rate_asked_hz": "Float64", "duration_ns": "Int64", "looks": "Int64", "samples": "Int64", "missed": "Int64",
+        "overhead_ns": "Int64", "lost": "Int64",
     },
     "stacks": {"service": _LOW, "id": "UInt64", "frames": "Array(UInt64)", "seen_day": "UInt32"},
     "frames": {
@@ -76,8 +77,8 @@ def commands(database: str, raw_days: int = RAW_DAYS, hour_days: int = HOUR_DAYS
     table(
         "observation_hours",
         f"service {_LOW}, hour UInt32, version {_LOW}, host {_LOW}, pid UInt32, backend {_LOW}, python {_LOW}, rate_asked_hz Float64,"
-        " slices Int64, duration_ns Int64, samples Int64, missed Int64, overhead_ns Int64, lost Int64",
-        "SummingMergeTree((slices, duration_ns, samples, missed, overhead_ns, lost)) "
+        " slices Int64, duration_ns Int64, looks Int64, samples Int64, missed Int64, overhead_ns Int64, lost Int64",
+        "SummingMergeTree((slices, duration_ns, looks, samples, missed, overhead_ns, lost)) "
         f"PARTITION BY {month} ORDER BY (service, hour, version, host, pid, backend, python, rate_asked_hz) "
         f"TTL {hours} SETTINGS {_KEEP_TOKENS}",
     )
@@ -89,7 +90,7 @@ def commands(database: str, raw_days: int = RAW_DAYS, hour_days: int = HOUR_DAYS
         f"SELECT service, type, {hour}, version, route, stack, sum(value) AS value FROM {at}.samples "
         "GROUP BY service, type, hour, version, route, stack"
     )
-    sums = ", ".join(f"sum({name}) AS {name}" for name in ("duration_ns", "samples", "missed", "overhead_ns", "lost"))
+    sums = ", ".join(f"sum({name}) AS {name}" for name in ("duration_ns", "looks", "samples", "missed", "overhead_ns", "lost"))
     made.append(
         f"CREATE MATERIALIZED VIEW IF NOT EXISTS {at}.observations_to_hours TO {at}.observation_hours AS "
         f"SELECT service, {hour}, version, host, pid, backend, python, rate_asked_hz, toInt64(count()) AS slices, {sums} "
