@@ -1,5 +1,7 @@
 """The tables. One row a run, wide: `list` reads nothing else; lists and maps are JSON text, times are integers in ns.
 
+The largest functions of each run stand in `function_values`, see trends.py.
+
 What services leave stands in tables of its own: spans, slices (what an always-on sampler saw, a profile in native bytes: a minute takes
 some 10 kB, and goes as a row goes) and findings.
 
@@ -9,7 +11,7 @@ commits and ages are answered from indexes, so that 100,000 runs are no slower t
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, LargeBinary, MetaData, String, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, LargeBinary, MetaData, SmallInteger, String, Table, Text
 
 metadata = MetaData()
 
@@ -47,6 +49,30 @@ runs = Table(
     Index("runs_by_label", "label", "added_ns", "size_bytes"),
     Index("runs_by_commit", "git_commit", "added_ns"),
     Index("runs_by_blob", "blob"),
+)
+
+functions = Table(
+    "functions",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("module", Text, nullable=False),
+    Column("qualname", Text, nullable=False),
+    Column("file", Text, nullable=False),
+    Index("functions_by_name", "qualname"),
+    sqlite_with_rowid=False,
+)
+
+function_values = Table(
+    "function_values",
+    metadata,
+    Column("function_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("metric", SmallInteger, primary_key=True, autoincrement=False),
+    Column("added_ns", BigInteger, primary_key=True, autoincrement=False),
+    Column("self_value", BigInteger, nullable=False),
+    Column("total", BigInteger, nullable=False),
+    # What goes with a run.
+    Index("function_values_by_run", "added_ns"),
+    sqlite_with_rowid=False,
 )
 
 spans = Table(
