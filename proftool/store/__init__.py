@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from proftool.settings import Settings
+    from proftool.store.incidents import SqlIncidentStore
     from proftool.store.runs import SqlRunStore
     from proftool.store.services import SqlTelemetryStore
 
@@ -28,3 +29,12 @@ def open_telemetry(settings: Settings) -> SqlTelemetryStore:
     from proftool.store.services import SqlTelemetryStore
 
     return SqlTelemetryStore(Database(find_place(settings)), redact=settings.redact)
+
+
+def open_incidents(settings: Settings) -> SqlIncidentStore:
+    """Where alerts of these settings leave what was around them: the same database; StoreError where there is no place for one."""
+    from proftool.store.database import Database
+    from proftool.store.incidents import SqlIncidentStore
+    from proftool.store.place import find_place
+
+    return SqlIncidentStore(Database(find_place(settings)), redact=settings.redact)

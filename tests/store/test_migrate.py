@@ -62,7 +62,7 @@ def test_older_store_is_brought_up_with_its_runs(tmp_path: Path, monkeypatch: py
     scripts = tmp_path / "migrations"
     shutil.copytree(migrate.SCRIPTS, scripts, ignore=shutil.ignore_patterns("__pycache__"))
     (scripts / "versions" / "9999_next.py").write_text(
-        "import sqlalchemy as sa\nfrom alembic import op\nrevision, down_revision, branch_labels, depends_on = '9999', '0002', None, None\n"
+        "import sqlalchemy as sa\nfrom alembic import op\nrevision, down_revision, branch_labels, depends_on = '9999', '0004', None, None\n"
         "def upgrade():\n    op.add_column('runs', sa.Column('next', sa.Text))\n    op.execute(\"UPDATE runs SET next = 'yes'\")\n"
     )
     monkeypatch.setattr(migrate, "SCRIPTS", scripts)
@@ -80,7 +80,7 @@ def test_failed_migration_changes_nothing(tmp_path: Path, monkeypatch: pytest.Mo
     scripts = tmp_path / "migrations"
     shutil.copytree(migrate.SCRIPTS, scripts, ignore=shutil.ignore_patterns("__pycache__"))
     (scripts / "versions" / "9999_next.py").write_text(
-        "import sqlalchemy as sa\nfrom alembic import op\nrevision, down_revision, branch_labels, depends_on = '9999', '0002', None, None\n"
+        "import sqlalchemy as sa\nfrom alembic import op\nrevision, down_revision, branch_labels, depends_on = '9999', '0004', None, None\n"
         "def upgrade():\n    op.add_column('runs', sa.Column('next', sa.Text))\n    raise RuntimeError('half way')\n"
     )
     before = _schema(tmp_path / NAME / "runs.db")
