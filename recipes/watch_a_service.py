@@ -18,6 +18,7 @@ import json
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -68,14 +69,22 @@ def proftool(*words: str) -> str:
 
 
 def ask(port: int, seconds: float) -> None:
-    """One page after the other, so long."""
+    """Four clients, each asking for one page after the other, so long."""
     end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        try:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/items/3", timeout=30).read()
-        except urllib.error.URLError:
-            time.sleep(0.1)  # it is starting
-        time.sleep(0.02)
+
+    def client() -> None:
+        while time.monotonic() < end:
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/items/3", timeout=30).read()
+            except urllib.error.URLError:
+                time.sleep(0.1)  # it is starting
+            time.sleep(0.02)
+
+    clients = [threading.Thread(target=client) for _ in range(4)]
+    for one in clients:
+        one.start()
+    for one in clients:
+        one.join()
 
 
 def ask_until(port: int, state: str) -> dict[str, object]:
@@ -99,6 +108,7 @@ def main() -> None:
     with subprocess.Popen([sys.executable, "shop.py", str(port)]) as shop:
         try:
             ask(port, 12)
+            assert shop.poll() is None, "the service runs"
             assert not json.loads(proftool("incidents", "--json"))["incidents"], "a healthy service is quiet"
             Path("slow").touch()
             ask_until(port, "firing")

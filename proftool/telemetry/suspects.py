@@ -176,8 +176,8 @@ def _profile(cases: _Cases, evidence: Evidence) -> None:
         return
     more: dict[Place, float] = {}
     for place, ns in bad.wall.items():
-        before = good.wall.get(place, 0) / good.seconds if good.seconds else 0.0
-        if (change := ns / bad.seconds - before) > 0:
+        usual = good.wall.get(place, 0) / good.seconds if good.seconds else 0.0
+        if (change := ns / bad.seconds - usual) > 0:
             more[place] = change
     whole = sum(more.values())
     for place, change in _top(more):
@@ -189,7 +189,8 @@ def _profile(cases: _Cases, evidence: Evidence) -> None:
             continue
         now = people(round(bad.wall[place] / bad.seconds * 60), Unit.NANOSECONDS)
         if good.seconds:
-            was = people(round(good.wall.get(place, 0) / good.seconds * 60), Unit.NANOSECONDS)
+            before = round(good.wall.get(place, 0) / good.seconds * 60)
+            was = people(before, Unit.NANOSECONDS) if before else "nothing"
             sentence = f"takes {now} of every minute of a process, before it was {was}: {share:.0%} of what was added"
         else:
             sentence = f"takes {now} of every minute of a process, {share:.0%} of all; there is no profile of a good time to compare with"

@@ -113,11 +113,11 @@ def _version(options: Options) -> Version:
 
     from proftool.contracts_incidents import Version
 
-    packages: list[tuple[str, str]] = []
-    for name in PACKAGES:
+    versions: dict[str, str] = {}
+    for name in ("proftool", *PACKAGES):
         if name.replace("-", "_") in sys.modules:
-            with contextlib.suppress(metadata.PackageNotFoundError):
-                packages.append((name, metadata.version(name)))
+            with contextlib.suppress(metadata.PackageNotFoundError):  # run from a checkout
+                versions[name] = metadata.version(name)
     git = options.git
     return Version(
         commit=git.commit if git else None,
@@ -125,8 +125,8 @@ def _version(options: Options) -> Version:
         dirty=git.dirty if git else None,
         python=f"{platform.python_implementation()} {platform.python_version()}",
         host=platform.node() or None,
-        proftool=metadata.version("proftool"),
-        packages=tuple(packages),
+        proftool=versions.pop("proftool", None),
+        packages=tuple(versions.items()),
     )
 
 
