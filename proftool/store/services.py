@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, RowMapping, Table
     from sqlalchemy.dialects import postgresql, sqlite
 
-    from proftool.store.database import Database
+    from proftool.store.database import RunTable
 
 _CHUNK = 500
 """Rows or ids a statement: SQLite's bound of variables is far above."""
@@ -32,7 +32,7 @@ _CHUNK = 500
 class SqlTelemetryStore:
     """Spans, slices and findings in the store's database; cheap to make, opened at the first question."""
 
-    def __init__(self, database: Database, *, redact: tuple[str, ...] = ()) -> None:
+    def __init__(self, database: RunTable, *, redact: tuple[str, ...] = ()) -> None:
         self._database = database
         self._redactor = Redactor(redact)
 
@@ -44,7 +44,7 @@ class SqlTelemetryStore:
             return
         rows = [self._span_row(span) for span in spans]
         with self._database.writing() as connection:
-            connection.execute(_insert(connection, table).on_conflict_do_nothing(), rows)
+            connection.execute(inserting(connection, table).on_conflict_do_nothing(), rows)
 
     def find_spans(self, query: SpanQuery) -> Sequence[Span]:
         """Newest first; the spans of a named trace by their start."""
@@ -157,7 +157,7 @@ class SqlTelemetryStore:
             for finding in findings:
                 row = {**asdict(finding), "key": _key(finding)}
                 row["evidence"] = self._redactor.text(finding.evidence)
-                insert = _insert(connection, table).values(row)
+                insert = inserting(connection, table).values(row)
                 new, old = insert.excluded, table.c
                 later = {
                     name: case((new.last_ns >= old.last_ns, new[name]), else_=old[name]) for name in ("evidence", "confidence", "route")
@@ -189,10 +189,12 @@ class SqlTelemetryStore:
             return () if connection is None else tuple(Finding(**row) for row in connection.execute(chosen).mappings())
 
     def forget(self, before_ns: int) -> int:
-        """Remove what ended before that time; how many rows."""
-        from sqlalchemy import delete
+        """Remove what ended before that time, but for what was around an incident; how many rows."""
+        from sqlalchemy import and_, delete, exists, or_
 
-        from proftool.store.schema import findings, slices, spans
+        from proftool.store.schema import findings, incidents, slices, spans
+
+        i = incidents.c
 
         with self._database.reading() as connection:
             if connection is None:
@@ -200,9 +202,28 @@ class SqlTelemetryStore:
         with self._database.writing() as connection:
             old = (
                 # No span lasts for a day longer than what is kept; the index is on the start.
-                delete(spans).where(spans.c.is_entry.in_((True, False)), spans.c.start_ns < before_ns),
-                delete(slices).where(slices.c.end_ns < before_ns),
-                delete(findings).where(findings.c.last_ns < before_ns),
+                # A trace runs through several services: of an incident's time those of all services stay.
+                delete(spans).where(
+                    spans.c.is_entry.in_((True, False)),
+                    spans.c.start_ns < before_ns,
+                    ~exists().where(spans.c.start_ns >= i.bad_from_ns, spans.c.start_ns < i.bad_until_ns),
+                ),
+                delete(slices).where(
+                    slices.c.end_ns < before_ns,
+                    ~exists().where(
+                        i.service == slices.c.service,
+                        or_(
+                            and_(slices.c.end_ns > i.good_from_ns, slices.c.start_ns < i.good_until_ns),
+                            and_(slices.c.end_ns > i.bad_from_ns, slices.c.start_ns < i.bad_until_ns),
+                        ),
+                    ),
+                ),
+                delete(findings).where(
+                    findings.c.last_ns < before_ns,
+                    ~exists().where(
+                        i.service == findings.c.service, findings.c.last_ns >= i.bad_from_ns, findings.c.first_ns < i.bad_until_ns
+                    ),
+                ),
             )
             return sum(connection.execute(one).rowcount for one in old)
 
@@ -234,7 +255,7 @@ class SqlTelemetryStore:
         return {name: self._redactor.text(value) if isinstance(value, str) else value for name, value in attributes.items()}
 
 
-def _insert(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
+def inserting(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
     """An insert that knows what to do with a row that is there; the two engines spell it the same and SQLAlchemy keeps them apart."""
     if connection.dialect.name == "postgresql":
         from sqlalchemy.dialects import postgresql

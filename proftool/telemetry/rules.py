@@ -67,8 +67,22 @@ class Rule(Protocol):
         ...
 
     @property
+    def window_s(self) -> float:
+        """Trouble may have begun so long before the rule is broken."""
+        ...
+
+    @property
     def hold_s(self) -> float:
         """How long it must be broken before that is an alert."""
+        ...
+
+    @property
+    def measure(self) -> str:
+        """What it measures of the metric."""
+        ...
+
+    def value(self, history: History) -> float | None:
+        """What it measures now; None of too little."""
         ...
 
     def look(self, history: History) -> Broken | None:
@@ -93,8 +107,11 @@ class Threshold:
     def keep_s(self) -> float:
         return self.window_s
 
+    def value(self, history: History) -> float | None:
+        return measured(self.measure, history, self.window_s)
+
     def look(self, history: History) -> Broken | None:
-        value = measured(self.measure, history, self.window_s)
+        value = self.value(history)
         if value is None:
             return None
         if self.above is not None and value > self.above:
@@ -115,10 +132,15 @@ class Slo:
     metric: str = REQUESTS
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
     hold_s: float = 0.0
+    measure: str = "burn"
+    window_s: float = BURN_WINDOWS[0][1]
 
     @property
     def keep_s(self) -> float:
         return max(long for long, _, _ in BURN_WINDOWS)
+
+    def value(self, history: History) -> float | None:
+        return self.burn(history, self.window_s)
 
     def burn(self, history: History, seconds: float) -> float | None:
         """How many times faster than the objective allows; None of too few requests."""
@@ -162,11 +184,14 @@ class Degradation:
     def keep_s(self) -> float:
         return self.window_s
 
+    def value(self, history: History) -> float | None:
+        return measured(self.measure, history, self.window_s)
+
     def look(self, history: History) -> Broken | None:
         latest = history.latest
         if latest is None or latest.time_s < self._next_s:
             return self._last
-        value = measured(self.measure, history, self.window_s)
+        value = self.value(history)
         self._next_s = latest.time_s + self.window_s
         self._last = None if value is None else self._judge(value, history.window(self.window_s))
         return self._last
