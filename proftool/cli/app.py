@@ -24,6 +24,7 @@ VERBS: tuple[tuple[str, str], ...] = (
     ("show", "proftool.cli.show:show"),
     ("open", "proftool.cli.open:open_"),
     ("diff", "proftool.cli.diff:diff"),
+    ("trend", "proftool.cli.trend:trend"),
     ("gate", "proftool.cli.gate:gate"),
     ("bench", "proftool.cli.bench:bench"),
     ("ab", "proftool.cli.ab:ab"),

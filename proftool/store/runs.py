@@ -232,6 +232,11 @@ class SqlRunStore:
         for some in _chunks(old):
             with self.database.writing() as connection:
                 swept += self._sweep(connection, some)
+        with self.database.plain(write=True) as connection:
+            assert connection is not None
+            connection.execute(
+                "DELETE FROM functions WHERE NOT EXISTS (SELECT 1 FROM function_values AS v WHERE v.function_id = functions.id)"
+            )
         return swept + self.blobs.sweep_temporary(grace_ns)
 
     def _sweep(self, connection: Connection, blobs: Sequence[str]) -> int:

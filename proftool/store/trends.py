@@ -62,9 +62,8 @@ def _largest(profile: Profile) -> list[tuple[int, int, int, int]]:
         at = profile.metric_index(name)
         own, total = function_self(profile, at), function_total(profile, at, tree)
         chosen = np.zeros(len(own), bool)
-        chosen[np.argsort(-own, kind="stable")[:TOP]] = True
-        chosen[np.argsort(-np.where(own_code, total, 0), kind="stable")[:TOP_PROJECT]] = True
-        chosen &= (own != 0) | (own_code & (total != 0))
+        for values, rows, most in ((own, np.flatnonzero(own), TOP), (total, np.flatnonzero(own_code & (total != 0)), TOP_PROJECT)):
+            chosen[rows[np.argsort(-values[rows], kind="stable")[:most]]] = True
         found += [(row, METRICS.index(name), int(own[row]), int(total[row])) for row in ints(np.flatnonzero(chosen))]
     return found
 

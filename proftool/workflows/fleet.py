@@ -14,6 +14,7 @@ from proftool.settings import Settings
 
 if TYPE_CHECKING:
     from proftool.contracts_telemetry import Slice, SliceTarget
+    from proftool.model.meta import Git
     from proftool.model.profile import Profile
     from proftool.store.fleet.fleet import Fleet, Held
     from proftool.telemetry.slices_writer import SliceWriter
@@ -55,7 +56,7 @@ def open_fleet(settings: Settings) -> Fleet:
     return Fleet(settings.fleet, redact=settings.redact)
 
 
-def slice_writer(service: str, settings: Settings) -> SliceWriter | None:
+def slice_writer(service: str, settings: Settings, git: Git | None) -> SliceWriter | None:
     """What sends this process's slices to where `fleet` says; None where it says nothing. UsageError for what nobody can send to."""
     if settings.fleet is None:
         return None
@@ -63,7 +64,7 @@ def slice_writer(service: str, settings: Settings) -> SliceWriter | None:
     from proftool.telemetry.profiles_out import About, Receiver
     from proftool.telemetry.slices_writer import SliceWriter
 
-    url, version, host = settings.fleet, version_of(settings), platform.node()
+    url, version, host = settings.fleet, version_of(settings, git), platform.node()
     if is_engine(url):
         Engine(url)  # a wrong URL is said now, not in the thread
         return SliceWriter(lambda: _ToFleet(open_fleet(settings), version, host))
@@ -76,7 +77,7 @@ def slice_writer(service: str, settings: Settings) -> SliceWriter | None:
     return SliceWriter(receiver)
 
 
-def version_of(settings: Settings) -> str:
+def version_of(settings: Settings, git: Git | None) -> str:
     """What this deployment of a service is called: the setting, OpenTelemetry's resource, the commit; empty where nothing says."""
     if settings.service_version is not None:
         return settings.service_version
@@ -84,10 +85,7 @@ def version_of(settings: Settings) -> str:
         name, _, value = pair.partition("=")
         if name.strip() == "service.version" and value.strip():
             return value.strip()
-    from proftool.launch import git
-
-    found = git.describe(settings.project or settings.cwd)
-    return "" if found is None else found.commit[:12] + ("+" if found.dirty else "")
+    return "" if git is None else git.commit[:12] + ("+" if git.dirty else "")
 
 
 class _ToFleet:

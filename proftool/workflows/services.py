@@ -76,7 +76,7 @@ def watch(service: str, *, options: Options | None = None, otlp: str | bool = Fa
         exporters=exporters,
         incidents=open_incidents(found),
         listeners=_listeners(found),
-        slices_to=slice_writer(service, found) if chosen.sampler else None,
+        slices_to=slice_writer(service, found, chosen.git) if chosen.sampler else None,
     )
     atexit.register(watching.stop)
     _stop_on_sigterm(watching)
