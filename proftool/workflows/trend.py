@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 from proftool.contracts_store import Trend, TrendQuery
@@ -63,7 +63,7 @@ def trend(function: str, store: SqlRunStore, *, metric: str | None = None, limit
     last = _words(whole.points[-1].command)
     if last is None:
         own = tuple(point for point in whole.points if point.command is None)
-        return Found(trend=_with(whole, own), command=None, other_commands=len(commands) - 1)
+        return Found(trend=replace(whole, points=own), command=None, other_commands=len(commands) - 1)
     query = TrendQuery(function=f"{whole.module}:{whole.qualname}", metric=whole.metric, command=last, limit=limit)
     same = [one for one in store.trends(query) if one.file == whole.file]
     return Found(trend=same[0], command=last, other_commands=len(commands) - 1)
@@ -94,9 +94,3 @@ def trend_document(found: Found) -> dict[str, object]:
 
 def _words(text: str | None) -> tuple[str, ...] | None:
     return None if text is None else tuple(cast(Sequence[str], json.loads(text)))
-
-
-def _with(trend: Trend, points: tuple[object, ...]) -> Trend:
-    from dataclasses import replace
-
-    return replace(trend, points=points)

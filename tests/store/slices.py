@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -9,6 +11,8 @@ from proftool.contracts_telemetry import Slice
 from proftool.model.builder import ProfileBuilder
 from proftool.model.meta import Meta, Pass
 from proftool.model.profile import CPU_TIME, SAMPLES, WAITING_TIME, WALL_TIME, Category, Profile, ints
+from proftool.store.fleet.facts import Source
+from proftool.store.fleet.fleet import Fleet
 
 MINUTE_NS = 60 * 10**9
 HOUR_NS = 60 * MINUTE_NS
@@ -55,3 +59,14 @@ def paths(profiles: Sequence[Profile]) -> Paths:
             key = told[node], profile.metrics[metric].name
             found[key] = found.get(key, 0) + value
     return found
+
+
+def send(fleet: Fleet, slices: list[Slice], version: str = "1", host: str = "a") -> None:
+    """Each as a batch of its own."""
+    for one in slices:
+        fleet.send([one], Source(version=version, host=host), batch=uuid.uuid4().hex)
+
+
+def whole_hour(hours_ago: int) -> int:
+    """Start of the hour that began so many hours before this one."""
+    return (time.time_ns() // HOUR_NS - hours_ago) * HOUR_NS

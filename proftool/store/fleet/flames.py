@@ -33,6 +33,7 @@ from proftool.model.profile import (
     Metric,
     Nodes,
     Profile,
+    ints,
 )
 from proftool.store.fleet.engine import Engine, Parameter
 from proftool.store.fleet.schema import NS_PER_DAY, NS_PER_HOUR
@@ -172,8 +173,9 @@ class Flames:
         for place, type, value in zip(*answer, strict=True):
             if type in _METRICS:
                 total[cast(int, place), list(_METRICS).index(str(type))] = cast(int, value)
-        used = total.any(axis=0)
-        metrics = [replace(metric, mode="sample") for metric, is_used in zip(_METRICS.values(), used, strict=True) if is_used]
+        used = np.flatnonzero((total != 0).any(axis=0))
+        known = tuple(_METRICS.values())
+        metrics = [replace(known[at], mode="sample") for at in ints(used)]
         builder = ProfileBuilder(metrics)
         builder.lane(process_name=query.service, is_main=True)
         notes: list[str] = []

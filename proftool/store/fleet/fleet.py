@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from proftool.store.fleet.flames import FlameQuery
 
 
+_FOR_EVER = 36_500
+"""Days."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
     """What the fleet has of one version of a service."""
@@ -65,6 +69,9 @@ class Fleet:
                 {"database": self.engine.database, "name": table},
             )
             days = re.search(r"TTL .*?toIntervalDay\((\d+)\)", str(answer[0]) if len(answer) else "")
+            if days is None and len(answer):
+                found.append(_FOR_EVER)  # an administrator took the rule away, or another table's rule holds (`Distributed`)
+                continue
             if days is None:
                 raise StoreError(
                     f"the fleet `{self.engine.shown}` has no tables yet", cause="no service has sent anything", fix="`proftool fleet setup`"
