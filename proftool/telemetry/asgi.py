@@ -101,7 +101,7 @@ class _Exchange(Counted):
         return self._route
 
     @route.setter
-    def route(self, route: str | None) -> None:
+    def route(self, route: str | None) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
         self._route = route
         self._is_unusual()
 
@@ -109,6 +109,8 @@ class _Exchange(Counted):
     def kept(self) -> bool:
         if self._kept is None:
             self._kept = False
+            if self.span is not None and cast(Any, self.span).local is not None:
+                return self._kept  # tracing said so
             parent = _header(self.carrier, b"traceparent")
             if parent is not None and parent[-2:] != b"00":
                 self.begin()
@@ -119,6 +121,10 @@ class _Exchange(Counted):
         self._kept = kept
         if kept:
             self.counts.look_ns = 0
+
+    @property
+    def has_parent(self) -> bool:
+        return b"traceparent" in dict(cast(list[tuple[bytes, bytes]], self.carrier["headers"]))
 
     def _is_unusual(self) -> None:
         if self.cells is not _DONE:

@@ -121,6 +121,18 @@ class Request:
                     self.trace_id_drawn = draw(128) or 1
             return self.trace_id_drawn
 
+    def draw_id(self, low: int) -> None:
+        """Draw the trace id, its low 56 bits being those; nothing where it is drawn already."""
+        with _BEGINNING:
+            if not self.trace_id_drawn:
+                self.span_id_drawn = draw(64) or 1
+                self.trace_id_drawn = draw(72) << 56 | low or 1
+
+    @property
+    def has_parent(self) -> bool:
+        """Did a trace context come with the request?"""
+        return self.unread is not None or bool(self.parent_id or self.flags)
+
     @property
     def trace_id_hex(self) -> str:
         """32 lower-case digits."""
