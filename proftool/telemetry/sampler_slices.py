@@ -298,12 +298,21 @@ class Place(NamedTuple):
 
 
 def innermost_project(stack: Stack, codes: dict[int, CodeType], lines: Lines) -> Place | None:
-    """The innermost frame of the project's own code."""
+    """The innermost frame of the project's own code within the event loop; what started the loop only waits for it."""
     from proftool.telemetry.tags_code import is_project
 
     depth = len(stack) // 2
     for index in range(depth):
         code = codes.get(stack[index])
-        if code is not None and is_project(code.co_filename):
+        if code is None:
+            continue
+        file = code.co_filename
+        if file.endswith(_LOOP_FILES) and code.co_name in _LOOP_FUNCTIONS:
+            return None
+        if is_project(file):
             return Place(code, lines.line(code, stack[depth + index]))
     return None
+
+
+_LOOP_FILES = (os.path.join("asyncio", "base_events.py"), os.path.join("asyncio", "runners.py"))
+_LOOP_FUNCTIONS = ("run_forever", "run_until_complete", "run")
