@@ -11,9 +11,11 @@ import uvicorn
 
 from proftool.dashboard.guard import Guard
 from proftool.dashboard.pages import application
+from proftool.dashboard.receiver import PATHS, routes
 from proftool.errors import UsageError
 from proftool.settings import Settings
 from proftool.store.runs import SqlRunStore
+from proftool.workflows.receive import open_receiver
 
 _GRACE_S = 1
 """How long requests under way may take once the end is asked for."""
@@ -41,8 +43,11 @@ def serve(store: SqlRunStore, settings: Settings, *, host: str, port: int, token
     port = listening.getsockname()[1]
     named = f"[{host}]" if ":" in host else host
     hosts = {f"{named}:{port}", f"localhost:{port}", f"127.0.0.1:{port}"} if _is_loopback(host) else {f"{named}:{port}"}
+    receiver = open_receiver(settings)
+    app = application(store, settings)
+    app.router.routes.extend(routes(receiver))
     config = uvicorn.Config(
-        Guard(application(store, settings), token=key, hosts=hosts),
+        Guard(app, token=key, hosts=hosts, posts=PATHS, posts_are_open=_is_loopback(host)),
         log_level="error",
         access_log=False,
         server_header=False,
@@ -51,8 +56,11 @@ def serve(store: SqlRunStore, settings: Settings, *, host: str, port: int, token
         lifespan="off",
     )
     server = _Server(config, lambda: ready(f"http://{named}:{port}/?token={key}"))
-    with listening:
-        server.run([listening])
+    try:
+        with listening:
+            server.run([listening])
+    finally:
+        receiver.close()
 
 
 class _Server(uvicorn.Server):

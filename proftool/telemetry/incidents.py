@@ -23,15 +23,14 @@ from proftool.contracts_incidents import About, Incident, IncidentQuery, Inciden
 from proftool.contracts_telemetry import TelemetryStore
 from proftool.errors import ProftoolError
 from proftool.telemetry.alerts import RESOLVE_S, Alert, Alerts, Listener
-from proftool.telemetry.around import Around, joined, measure
+from proftool.telemetry.around import WINDOW_S, Around, joined, measure
 from proftool.telemetry.evidence import WINDOW_NS, gather, windows
 from proftool.telemetry.notify import Webhook
 from proftool.telemetry.points import Sample
-from proftool.telemetry.rules import Rule, Slo
+from proftool.telemetry.rules import Rule, Slo, unit_of
 from proftool.telemetry.sampler_slices import SLICE_S, Slicer
 from proftool.telemetry.spans_writer import Writer
 from proftool.telemetry.suspects import suspects
-from proftool.telemetry.windows import REQUESTS
 from proftool.units import NS_PER_S
 
 _LOG = logging.getLogger("proftool.telemetry.alerts")
@@ -98,7 +97,7 @@ class Incidents:
     def _begin(self) -> None:
         self._pid = os.getpid()
         self._alerts = Alerts(self._watched.rules or (), service=self._service, resolve_s=self._watched.resolve_s)
-        self._around = Around()
+        self._around = Around(window_s=min([WINDOW_S, *(rule.window_s for rule in self._watched.rules or ())]))
         self._open: dict[str, _Open] = {}
         self._waiting: deque[tuple[Sequence[Sample], int]] = deque(maxlen=_WAITING)
         self._wake, self._idle = threading.Event(), threading.Event()
@@ -281,8 +280,7 @@ class Incidents:
         if rule is None:
             return ()
         of = "".join(f", {value}" for value in rule.labels.values())
-        unit = "1" if rule.measure in ("errors", "burn") else "1/s" if rule.measure == "rate" else "s" if rule.metric == REQUESTS else ""
-        own = measure(f"{rule.measure} of {rule.metric}{of}", unit, self._alerts.seen(rule.name), since_s, incident.limit)
+        own = measure(f"{rule.measure} of {rule.metric}{of}", unit_of(rule), self._alerts.seen(rule.name), since_s, incident.limit)
         return (*(() if own is None else (own,)), *self._around.measures(since_s))
 
     def _fresh_slice(self) -> None:

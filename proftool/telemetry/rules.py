@@ -33,6 +33,7 @@ from typing import Protocol, cast
 
 from proftool.errors import UsageError
 from proftool.telemetry.windows import REQUESTS, History, Window
+from proftool.units import NS_PER_S, Unit, people
 
 BURN_WINDOWS = ((3600.0, 300.0, 14.4), (21600.0, 1800.0, 6.0))
 """(long, short, factor): both windows must burn that many times faster than the budget lasts; 2 % of a month's in an hour, 5 % in six."""
@@ -115,9 +116,9 @@ class Threshold:
         if value is None:
             return None
         if self.above is not None and value > self.above:
-            return Broken(value, self.above, f"{self.measure} is {value:.4g}, above {self.above:g}")
+            return Broken(value, self.above, f"{self.measure} is {_people(self, value)}, above {_people(self, self.above)}")
         if self.below is not None and value < self.below:
-            return Broken(value, self.below, f"{self.measure} is {value:.4g}, below {self.below:g}")
+            return Broken(value, self.below, f"{self.measure} is {_people(self, value)}, below {_people(self, self.below)}")
         return None
 
 
@@ -217,7 +218,8 @@ class Degradation:
             self.learned.append(seen)
             return None
         was = usual if share else math.exp(usual)
-        return Broken(value, was, f"{self.measure} is {value:.4g}, it was {was:.4g} over the last {len(self.learned)} windows")
+        text = f"{self.measure} is {_people(self, value)}, it was {_people(self, was)} over the last {len(self.learned)} windows"
+        return Broken(value, was, text)
 
 
 def measured(measure: str, history: History, window_s: float) -> float | None:
@@ -234,6 +236,29 @@ def measured(measure: str, history: History, window_s: float) -> float | None:
     if measure == "errors":
         return window.failed / window.total
     return window.quantile(float(f"0.{measure[1:]}"))
+
+
+def unit_of(rule: Rule) -> str:
+    """OpenTelemetry's unit of what a rule measures, as far as the metric's name tells it; `1` of a share, empty where it tells nothing."""
+    if rule.measure in ("errors", "burn"):
+        return "1"
+    if rule.measure == "rate":
+        return "1/s"
+    return "s" if rule.metric.endswith((".duration", ".delay")) else "By" if ".memory." in rule.metric else ""
+
+
+def _people(rule: Rule, value: float) -> str:
+    match unit_of(rule):
+        case "s":
+            return people(round(value * NS_PER_S), Unit.NANOSECONDS)
+        case "By":
+            return people(round(value), Unit.BYTES)
+        case "1":
+            return f"{value:.2%}"
+        case "1/s":
+            return f"{value:.4g}/s"
+        case _:
+            return f"{value:.4g}"
 
 
 # --- from [tool.proftool] ---------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from os.path import isabs
 from typing import NamedTuple
 
 from proftool.contracts_incidents import Suspect
@@ -217,10 +218,11 @@ def _by_place(slices: Iterable[Slice], serves: Callable[[str], bool]) -> _Times:
         profile = one.profile
         found.seconds += max(0, one.end_ns - one.start_ns) / NS_PER_S
         f, frames, cells = profile.functions, profile.frames, profile.cells
+        files = [profile.text(index) for index in ints(f.file)]
+        # What lies outside of the project and in no package is somebody's own as well: a service that is started from elsewhere.
+        own = [c == Category.PROJECT or (isabs(file) and is_project(file)) for c, file in zip(ints(f.category), files, strict=True)]
         places = [
-            Place(profile.text(int(f.qualname[function])), profile.text(int(f.file[function])), line)
-            if f.category[function] == Category.PROJECT and f.file[function] >= 0
-            else None
+            Place(profile.text(int(f.qualname[function])), files[function], line) if own[function] and files[function] else None
             for function, line in zip(ints(frames.function), ints(frames.line), strict=True)
         ]
         owner: list[Place | None] = []

@@ -33,8 +33,8 @@ PACKAGES = (
 
 def watch(service: str, *, options: Options | None = None, otlp: str | bool = False) -> Watching:
     """
-    Keep traces, profiles and findings of this process in the project's store, until it ends. Where the setting `fleet` names a place,
-    its profiles are sent there too.
+    Keep traces, profiles, findings and metrics of this process in the project's store, until it ends. Where the setting `fleet` names a
+    place, its profiles are sent there too.
 
     Args:
         service: its name for people; the same for all of its workers.
@@ -49,7 +49,7 @@ def watch(service: str, *, options: Options | None = None, otlp: str | bool = Fa
     from dataclasses import replace
 
     from proftool.launch.git import describe
-    from proftool.store import open_incidents, open_store, open_telemetry
+    from proftool.store import open_incidents, open_metrics, open_store, open_telemetry
     from proftool.telemetry import tracing_start
     from proftool.telemetry.service import setup
     from proftool.telemetry.spans_export import OtlpExporter
@@ -72,6 +72,7 @@ def watch(service: str, *, options: Options | None = None, otlp: str | bool = Fa
         service,
         open_telemetry(found),
         open_store(found),
+        open_metrics(found),
         options=replace(chosen, alerts=watched, keep=_kept(chosen.keep, watched.rules or ())),
         exporters=exporters,
         incidents=open_incidents(found),

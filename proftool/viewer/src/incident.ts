@@ -20,6 +20,9 @@ export function clock(ms: number): string {
   return `${d.getFullYear()}-${two(d.getMonth() + 1)}-${two(d.getDate())} ${two(d.getHours())}:${two(d.getMinutes())}:${two(d.getSeconds())}`;
 }
 
+/** `14:02:11`. */
+export const time = (ms: number): string => clock(ms).slice(11);
+
 /** `350 ms`, `75 s`, `12 min`, `3.5 h`. */
 export function lasted(ms: number): string {
   if (ms < 10_000) return people(ms * 1e6, "ns");
