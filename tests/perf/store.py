@@ -20,7 +20,7 @@ from proftool.store import open_store
 from proftool.store.names import resolve
 from proftool.store.rows import row_of
 from proftool.store.runs import SqlRunStore
-from proftool.store.schema import function_values, functions, runs
+from proftool.store.schema import functions, runs
 
 FUNCTIONS = 40
 
@@ -52,18 +52,15 @@ def filled(store: SqlRunStore, count: int) -> None:
                 for n in span
             ]  # fmt: skip
             connection.execute(runs.insert(), rows)
-            values = [
-                {
-                    "function_id": (at * 53 + n % 7) % 2000,
-                    "metric": 0,
-                    "added_ns": n + 1,
-                    "self_value": at * 1000 + n,
-                    "total": at * 2000 + n,
-                }
-                for n in span
-                for at in range(FUNCTIONS)
-            ]
-            connection.execute(function_values.insert(), values)
+    with store.database.plain(write=True) as connection:
+        assert connection is not None
+        for first in range(0, count, 20):
+            values: list[int | str | None] = []
+            for n in range(first, min(first + 20, count)):
+                for at in range(FUNCTIONS):
+                    values += ((at * 53 + n % 7) % 2000, 0, n + 1, at * 1000 + n, at * 2000 + n)
+            rows = ", ".join(["(?, ?, ?, ?, ?)"] * (len(values) // 5))
+            connection.execute(f"INSERT INTO function_values VALUES {rows}", values)
 
 
 def measured(store: SqlRunStore, folder: Path, count: int) -> None:

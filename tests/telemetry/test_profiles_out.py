@@ -173,18 +173,20 @@ def _with_command(meta: Any, command: tuple[str, ...]) -> Any:
 
 @pytest.mark.parametrize("scheme", ["pyroscope+http", "otlp+http"])
 def test_watched_service_sends_to_what_the_company_runs(receiver: Receiver, tmp_path: Path, scheme: str) -> None:
-    """PROFTOOL_FLEET may name Pyroscope or a collector; the service's own requests stay without spans of proftool's."""
+    """PROFTOOL_FLEET may name Pyroscope or a collector; the profile is that of the service."""
     (tmp_path / "pyproject.toml").touch()
     program = (
         "import time, proftool\nfrom proftool.telemetry.tracing_start import Options\n"
         "watching = proftool.watch('shop', options=Options(slice_s=0.2, every_s=0.1, leaks=False))\n"
         "def burn(until):\n    while time.monotonic() < until:\n        sum(range(1000))\n"
-        "burn(time.monotonic() + 1)\nwatching.stop()\nprint(watching.slices_to.counts.sent)\n"
+        "end = time.monotonic() + 90\n"
+        "while not watching.slices_to.counts.sent and time.monotonic() < end:\n    burn(time.monotonic() + 0.5)\n"
+        "watching.stop()\nprint(watching.slices_to.counts.sent)\n"
     )
     environment = os.environ | {"PROFTOOL_FLEET": f"{scheme}://127.0.0.1:{receiver.port}"}
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    assert int(done.stdout) == len(receiver.got) > 0
+    assert len(receiver.got) >= int(done.stdout) > 0
     assert b"burn" in b"".join(one.content for one in receiver.got) or any(
         "burn" in text for _, profile in receiver.pushed() for text in profile.string_table
     )
