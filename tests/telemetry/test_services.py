@@ -219,6 +219,8 @@ def test_one_request_is_recorded_for_whoever_has_the_token(project: Path) -> Non
     (run,) = store_in(project).find(RunQuery())
     assert run.label is not None
     assert run.label.startswith("planted GET /checkout ")
+    assert run.command is not None
+    assert run.command[1].endswith("planted.py")
     profile = store_in(project).load(run)
     assert {"checkout", "charge_card"} <= {profile.text(int(index)) for index in profile.functions.name}
     kept = {span.kept for span in telemetry_store(project).find_spans(SpanQuery(route="GET /checkout", entries=True))}
