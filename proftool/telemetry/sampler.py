@@ -136,7 +136,6 @@ class Sampler:
         self._codes: dict[int, CodeType] = {}
         self._recent: deque[Tagged] = deque(maxlen=RECENT_MAX)
         self._burst: tuple[float, float] | None = None
-        self._unknown = False
         self._lock = threading.Lock()
         self._clear()
 
@@ -155,7 +154,7 @@ class Sampler:
     def start(self) -> None:
         """Begin to look; again changes nothing."""
         if self._thread is None:
-            tags.follow_more(tags.FOLLOW_AT_FIRST)
+            tags.follow_more(1)
             self._running.acquire()
             self._thread = threading.Thread(target=self._run, args=(self._running,), name="proftool-sampler", daemon=True)
             self._thread.start()
@@ -205,9 +204,7 @@ class Sampler:
                 self._cpu_ns += time.thread_time_ns() - cpu_ns
                 if not burst:
                     self._adapt(lost_ns / (now_ns - checked_ns))
-                # A new loop is known by a request of its; tasks that nobody knows are known by theirs, for as long as there are any.
-                tags.follow_more(tags.FOLLOW_AT_FIRST if self._unknown else tags.FOLLOW_ON)
-                self._unknown = False
+                tags.follow_more(1)  # a new loop is known by a request of its
                 checked_ns, cpu_ns, lost_ns = now_ns, time.thread_time_ns(), 0
 
     def _adapt(self, share: float) -> None:
@@ -265,7 +262,6 @@ class Sampler:
                 return
             if task is not None:
                 tag = tags.of_task(task)
-                self._unknown = self._unknown or (tag is None and not tags.is_known(task))
             elif thread in tags.LOOPS:
                 tag = None
             else:
