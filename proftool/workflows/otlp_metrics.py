@@ -204,7 +204,7 @@ class _Metrics:
         process = self._process
         if process is None:
             # Processes that do not say who they are count apart by when they began.
-            process = f"@{start_ns} {self._scope}" if kind != "gauge" and start_ns not in (0, time_ns) else self._scope
+            process = f"@{start_ns} {self._scope}".rstrip() if kind != "gauge" and start_ns not in (0, time_ns) else self._scope
         self._found.points.append(
             Point(
                 service=self._service,
