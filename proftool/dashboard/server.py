@@ -55,7 +55,7 @@ def serve(store: SqlRunStore, settings: Settings, *, host: str, port: int, token
         timeout_graceful_shutdown=_GRACE_S,
         lifespan="off",
     )
-    server = _Server(config, lambda: ready(f"http://{named}:{port}/?token={key}"))
+    server = _Server(config, lambda: ready(f"http://{named}:{port}/?token={key}"), receiver.refuse)
     try:
         with listening:
             server.run([listening])
@@ -64,16 +64,20 @@ def serve(store: SqlRunStore, settings: Settings, *, host: str, port: int, token
 
 
 class _Server(uvicorn.Server):
-    """Tells when it answers."""
+    """Tells when it answers, and when it is asked to end."""
 
-    def __init__(self, config: uvicorn.Config, told: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, told: Callable[[], None], ends: Callable[[], None]) -> None:
         super().__init__(config)
-        self._told = told
+        self._told, self._ends = told, ends
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if not self.should_exit:
             self._told()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._ends()
+        await super().shutdown(sockets)
 
 
 def _is_loopback(host: str) -> bool:
