@@ -23,6 +23,7 @@ from proftool.errors import ProftoolError
 from proftool.telemetry.sampler import Gathered, Sampler, Stack, Tagged
 from proftool.telemetry.slices_writer import SliceWriter
 from proftool.telemetry.spans import LocalTrace
+from proftool.telemetry.tags_code import here
 from proftool.units import NS_PER_S
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class Slicer:
     ) -> None:
         self._service, self._store, self._sampler, self._also = service, store, sampler, also
         self._every_ns = int(every_s * NS_PER_S)
-        self._project, self._git = project or Path.cwd(), git
+        self._project, self._git = project or Path(here()), git
         self._lines = Lines()
         self._who: Identifier | None = None
         self._due_ns = time.monotonic_ns() + self._every_ns
@@ -210,7 +211,7 @@ class Slicer:
         from proftool.model.profile import Category, Identified
 
         if self._who is None:
-            self._who = Identifier(self._project, cwd=Path.cwd())
+            self._who = Identifier(self._project, cwd=Path(here()))
         place = self._who.place(code.co_filename)
         if place.category is not Category.PROJECT:
             return builder.function(
@@ -250,7 +251,7 @@ class Slicer:
                     attached=True,
                 ),
             ),
-            cwd=os.getcwd(),
+            cwd=here(),
             project_root=str(self._project),
             python=f"{platform.python_implementation()} {platform.python_version()}",
             host=platform.node() or None,
