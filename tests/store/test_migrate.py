@@ -123,7 +123,7 @@ def test_failed_migration_changes_nothing(tmp_path: Path, monkeypatch: pytest.Mo
 def test_alembic_is_not_imported_where_nothing_is_due(tmp_path: Path) -> None:
     """It takes longer than the whole of `list`; making a store, adding and listing do without."""
     script = (
-        "import sys; from pathlib import Path; from store.stores import store_in, profile; from proftool.contracts import RunQuery\n"
+        "import sys; from pathlib import Path; from store.stores import store_in, profile; from proftool.contracts_store import RunQuery\n"
         f"folder = Path({str(tmp_path)!r}); store_in(folder).add(profile(1)); assert len(store_in(folder).find(RunQuery())) == 1\n"
         "print([name for name in sys.modules if name.startswith('alembic')])"
     )
@@ -149,7 +149,7 @@ def test_sqlalchemy_is_not_imported_to_add_or_find(tmp_path: Path) -> None:
     """It takes longer than a short program runs; only making, upgrading, changing and pruning a store need it."""
     store_in(tmp_path).add(profile(1))
     script = (
-        "import sys; from pathlib import Path; from store.stores import store_in, profile; from proftool.contracts import RunQuery\n"
+        "import sys; from pathlib import Path; from store.stores import store_in, profile; from proftool.contracts_store import RunQuery\n"
         f"store = store_in(Path({str(tmp_path)!r})); store.add(profile(2)); assert len(store.find(RunQuery(limit=5))) == 2\n"
         "assert store.size_bytes()\nprint([name for name in sys.modules if name.startswith('sqlalchemy')])"
     )
