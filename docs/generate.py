@@ -57,8 +57,12 @@ def verbs() -> str:
 
     root = parser(VERBS)
     lines = ["# Verbs", "", "`proftool app.py …` means `proftool run app.py …`.", ""]
-    for name, _place in VERBS:
-        command = root.commands[name]
+    named = [(name, root.commands[name]) for name, _place in VERBS]
+    for name, group in list(named):
+        parts = getattr(group, "commands", {})
+        at = next(row for row, (own, _) in enumerate(named) if own == name) + 1
+        named[at:at] = [(f"{name} {part}", command) for part, command in parts.items()]
+    for name, command in named:
         lines += [f"## {name}", "", inspect.cleandoc(command.help or ""), "", "| | |", "|---|---|"]
         for parameter in command.params:
             if parameter.param_type_name == "argument":

@@ -58,6 +58,45 @@ class RunQuery:
     offset: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrendQuery:
+    """One function over runs."""
+
+    function: str
+    """`qualname`, `module:qualname`, or the bare name."""
+    metric: str | None = None
+    """None = the first that is known of it: time, then bytes, then calls."""
+    command: tuple[str, ...] | None = None
+    """Only runs of this command."""
+    limit: int = 300
+    """So many of the newest runs that have it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrendPoint:
+    """What a function took in a run, in the metric's unit."""
+
+    run_id: str
+    added_ns: int
+    label: str | None
+    commit: str | None
+    command: str | None
+    """JSON list of words."""
+    self_value: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trend:
+    """A function over runs, oldest first. A run in which it is none of the largest has no point."""
+
+    module: str
+    qualname: str
+    file: str
+    metric: str
+    points: tuple[TrendPoint, ...]
+
+
 class RunStore(Protocol):
     """Run history. Blob first, row second, rename last: a listed run is whole, an announced run is kept."""
 
@@ -68,6 +107,10 @@ class RunStore(Protocol):
         ...
 
     def load(self, run: Run) -> Profile: ...
+
+    def trends(self, query: TrendQuery) -> Sequence[Trend]:
+        """Every function of that name that runs have among their largest."""
+        ...
 
     def label(self, run: Run, label: str | None) -> Run: ...
 

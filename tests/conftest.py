@@ -17,9 +17,34 @@ def servers() -> Iterator[object]:
     both.close()
 
 
+@pytest.fixture(scope="session")
+def clickhouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
+    """The ClickHouse engine, for as long as the session lasts (`store.clickhouse.ClickHouse`)."""
+    from store.clickhouse import ClickHouse
+
+    server = ClickHouse(tmp_path_factory.mktemp("clickhouse"))
+    yield server
+    server.stop()
+
+
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Tests on these servers go to one worker, so that a session starts them once."""
     for item in items:
-        if "servers" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("servers"))
+        for name in ("servers", "clickhouse"):
+            if name in getattr(item, "fixturenames", ()):
+                item.add_marker(pytest.mark.xdist_group(name))
+        if config.getoption("loadgroup", False):
+            _name_group(item)
+
+
+def _name_group(item: pytest.Item) -> None:
+    """
+    Write the group behind the test's name, where pytest-xdist's scheduler looks for it.
+
+    pytest-xdist 3.8 does so itself, into `_nodeid`, which pytest 9.2 does not read any more: its names are `NodeId`s.
+    """
+    groups = sorted({str(mark.args[0]) for mark in item.iter_markers("xdist_group")})
+    id = getattr(item, "_id", None)
+    if groups and id is not None:
+        object.__setattr__(id, "_str_cache", f"{item.nodeid}@{'_'.join(groups)}")

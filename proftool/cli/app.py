@@ -24,6 +24,7 @@ VERBS: tuple[tuple[str, str], ...] = (
     ("show", "proftool.cli.show:show"),
     ("open", "proftool.cli.open:open_"),
     ("diff", "proftool.cli.diff:diff"),
+    ("trend", "proftool.cli.trend:trend"),
     ("gate", "proftool.cli.gate:gate"),
     ("bench", "proftool.cli.bench:bench"),
     ("ab", "proftool.cli.ab:ab"),
@@ -34,14 +35,16 @@ VERBS: tuple[tuple[str, str], ...] = (
     ("merge", "proftool.cli.merge:merge"),
     ("push", "proftool.cli.push:push"),
     ("pull", "proftool.cli.pull:pull"),
+    ("fleet", "proftool.cli.fleet:fleet"),
     ("label", "proftool.cli.label:label"),
     ("rm", "proftool.cli.rm:rm"),
     ("prune", "proftool.cli.prune:prune"),
+    ("incidents", "proftool.cli.incidents:incidents"),
     ("serve", "proftool.cli.serve:serve"),
     ("doctor", "proftool.cli.doctor:doctor"),
     ("mcp", "proftool.cli.mcp:mcp"),
 )
-"""Verb -> "module:function", in the order of the help."""
+"""Verb -> "module:function", or a group of verbs, in the order of the help."""
 
 _INTERRUPTED = 130
 _READER_GONE = 141

@@ -34,20 +34,27 @@ def diff(
 
     from proftool import settings
     from proftool.cli import output as streams
-    from proftool.contracts import ReportOptions
     from proftool.store import open_store
     from proftool.workflows.compare import compare
-    from proftool.workflows.gate import gate, parse_rule
 
     streams.set_quiet(quiet)
     if output is not None:
         check_output(output)
     found = settings.load()
     compared = compare(base, new, open_store(found), Path.cwd(), metric=metric, force=force, floor_share=found.diff_floor)
+    return present(compared, found, fail_on=fail_on, out=output, open_=open_, json=json)
+
+
+def present(compared: Compared, settings: Settings, *, fail_on: str | None, out: Path | None, open_: bool, json: bool) -> int:
+    """Print, write or open a comparison; the exit status that `--fail-on` gives it."""
+    from proftool.cli import output as streams
+    from proftool.contracts import ReportOptions
+    from proftool.workflows.gate import gate, parse_rule
+
     answer = compared.diff
     if fail_on is not None:
         parse_rule(fail_on, answer.metric.name, answer.metric.unit)
-    if not show(compared, found, out=output, open_=open_, json=json):
+    if not show(compared, settings, out=out, open_=open_, json=json):
         from proftool.reports.diff import render_text
 
         color = streams.has_color(sys.stdout)

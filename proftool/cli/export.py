@@ -1,4 +1,4 @@
-"""`proftool export`: a run as a file of another tool's format."""
+"""`proftool export`: a run as a file of another tool's format, or sent to a server that takes profiles."""
 
 from __future__ import annotations
 
@@ -18,9 +18,14 @@ def export(
         typer.Option("--format", "-f", help="collapsed, speedscope, pprof, firefox, chrome, pstats, pyinstrument, otlp, native, html."),
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write; default: stdout.")] = None,
+    to: Annotated[
+        str | None,
+        typer.Option("--to", metavar="URL", help="Send it instead: pyroscope+http://host:4040, otlp+http://host:4318, or https."),
+    ] = None,
+    service: Annotated[str | None, typer.Option(metavar="NAME", help="With --to: whose profile it is; default: its program.")] = None,
     quiet: options.Quiet = False,
 ) -> None:
-    """Write a run in another format, and say what that format cannot hold."""
+    """Write a run in another format and say what that cannot hold, or send it to Pyroscope or over OTLP."""
     import sys
 
     from proftool import settings
@@ -29,6 +34,16 @@ def export(
     from proftool.workflows.history import export_run, format_of, write_file
 
     streams.set_quiet(quiet)
+    if to is not None:
+        from proftool.workflows.outward import send_run
+
+        if format is not None or output is not None:
+            raise UsageError("`--to` takes no format and no file", cause="the URL says the form", fix="leave `-f` and `-o` out")
+        sent = send_run(run, to, open_store(settings.load()), Path.cwd(), service=service)
+        streams.talk(f"run {sent.name} to {sent.url} as {sent.service}")
+        return
+    if service is not None:
+        raise UsageError("`--service` names whose profile is sent", cause="there is no `--to`", fix="add `--to URL`, or leave it out")
     piped = output is None or str(output) == "-"
     name = format or (None if piped or output is None else format_of(output))
     if name is None:

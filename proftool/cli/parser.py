@@ -27,7 +27,11 @@ def command(verbs: Iterable[tuple[str, str]]) -> TyperGroup:
     app.callback(invoke_without_command=True)(_main)
     for verb, place in verbs:
         module, _, function = place.partition(":")
-        app.command(verb)(getattr(import_module(module), function))
+        found = getattr(import_module(module), function)
+        if isinstance(found, typer.Typer):
+            app.add_typer(found, name=verb)
+        else:
+            app.command(verb)(found)
     return typer.main.get_group(app)
 
 

@@ -11,9 +11,11 @@ import uvicorn
 
 from proftool.dashboard.guard import Guard
 from proftool.dashboard.pages import application
+from proftool.dashboard.receiver import PATHS, routes
 from proftool.errors import UsageError
 from proftool.settings import Settings
 from proftool.store.runs import SqlRunStore
+from proftool.workflows.receive import open_receiver
 
 _GRACE_S = 1
 """How long requests under way may take once the end is asked for."""
@@ -41,8 +43,11 @@ def serve(store: SqlRunStore, settings: Settings, *, host: str, port: int, token
     port = listening.getsockname()[1]
     named = f"[{host}]" if ":" in host else host
     hosts = {f"{named}:{port}", f"localhost:{port}", f"127.0.0.1:{port}"} if _is_loopback(host) else {f"{named}:{port}"}
+    receiver = open_receiver(settings)
+    app = application(store, settings)
+    app.router.routes.extend(routes(receiver))
     config = uvicorn.Config(
-        Guard(application(store, settings), token=key, hosts=hosts),
+        Guard(app, token=key, hosts=hosts, posts=PATHS, posts_are_open=_is_loopback(host)),
         log_level="error",
         access_log=False,
         server_header=False,
@@ -50,22 +55,29 @@ def serve(store: SqlRunStore, settings: Settings, *, host: str, port: int, token
         timeout_graceful_shutdown=_GRACE_S,
         lifespan="off",
     )
-    server = _Server(config, lambda: ready(f"http://{named}:{port}/?token={key}"))
-    with listening:
-        server.run([listening])
+    server = _Server(config, lambda: ready(f"http://{named}:{port}/?token={key}"), receiver.refuse)
+    try:
+        with listening:
+            server.run([listening])
+    finally:
+        receiver.close()
 
 
 class _Server(uvicorn.Server):
-    """Tells when it answers."""
+    """Tells when it answers, and when it is asked to end."""
 
-    def __init__(self, config: uvicorn.Config, told: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, told: Callable[[], None], ends: Callable[[], None]) -> None:
         super().__init__(config)
-        self._told = told
+        self._told, self._ends = told, ends
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if not self.should_exit:
             self._told()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._ends()
+        await super().shutdown(sockets)
 
 
 def _is_loopback(host: str) -> bool:

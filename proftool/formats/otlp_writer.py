@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -34,8 +34,8 @@ class _Table:
 
 
 class _Writer:
-    def __init__(self, profile: Profile) -> None:
-        self.profile = profile
+    def __init__(self, profile: Profile, resource: Mapping[str, str]) -> None:
+        self.profile, self.about = profile, resource
         self.texts, self.attributes, self.functions, self.locations = _Table(), _Table(), _Table(), _Table()
         self.stacks: list[bytes] = []
         self.stack_of: dict[int, int] = {}
@@ -57,7 +57,7 @@ class _Writer:
         return body + put_bytes(2, dictionary)
 
     def resource(self, first: Pass | None) -> bytes:
-        told: dict[str, str] = {}
+        told: dict[str, str] = dict(self.about)
         if first is not None and first.backend not in ("", "otlp"):
             told["proftool.backend"] = first.backend
         if self.profile.meta.command:
@@ -143,6 +143,6 @@ class _Writer:
             yield content
 
 
-def written(profile: Profile) -> bytes:
-    """The content of a file: `ProfilesData`, and as well the request that a collector takes."""
-    return _Writer(profile).build()
+def written(profile: Profile, resource: Mapping[str, str] | None = None) -> bytes:
+    """The content of a file: `ProfilesData`, and as well the request that a collector takes; `resource` says whose profile it is."""
+    return _Writer(profile, resource or {}).build()

@@ -12,9 +12,9 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
-from proftool.contracts_store import Run, RunQuery
+from proftool.contracts_store import Run, RunQuery, Trend, TrendQuery
 from proftool.errors import ProftoolError, RunNotFound, UsageError
 from proftool.store.blobs import blobs_of
 from proftool.store.place import Place
@@ -113,6 +113,7 @@ class SqlRunStore:
 
     def insert(self, profile: Profile, data: bytes, label: str | None, *, id: str | None = None) -> Run:
         """Blob, then row, of a profile that is redacted; `data` is its content, `id` the one that it gets if it is free."""
+        from proftool.store import trends
         from proftool.store.rows import row_of, run_of
 
         self.place.make()
@@ -133,6 +134,7 @@ class SqlRunStore:
                     added_ns=max(time.time_ns(), newest + 1),
                 )
                 connection.execute(f"INSERT INTO runs ({', '.join(row)}) VALUES ({', '.join(f':{name}' for name in row)})", row)
+                trends.index(connection, profile, int(cast(int, row["added_ns"])))
         except BaseException as error:
             self._forget(blob, error)
             raise
@@ -163,6 +165,16 @@ class SqlRunStore:
 
         return native.loads(self.blobs.get(run.blob), self.blobs.path(run.blob))
 
+    def trends(self, query: TrendQuery) -> Sequence[Trend]:
+        """Every function of that name that runs have among their largest, the one with most points first."""
+        from proftool.store import trends
+
+        with self.database.plain() as connection:
+            if connection is None:
+                return ()
+            found = [trends.trend(connection, function, query) for function in trends.functions_named(connection, query.function)]
+        return sorted((one for one in found if one is not None), key=lambda one: -len(one.points))
+
     def label(self, run: Run, label: str | None) -> Run:
         """Give the run a label, or take it away; RunNotFound where the run went meanwhile."""
         from sqlalchemy import update
@@ -187,7 +199,7 @@ class SqlRunStore:
     def _remove(self, gone: Sequence[Run], *, keep_labelled: bool) -> tuple[Run, ...]:
         from sqlalchemy import delete
 
-        from proftool.store.schema import runs
+        from proftool.store.schema import function_values, runs
 
         went: list[Run] = []
         with self.database.reading() as connection:
@@ -195,10 +207,12 @@ class SqlRunStore:
                 return ()
         for some in _chunks(gone):
             with self.database.writing() as connection:
-                which = delete(runs).where(runs.c.id.in_([run.id for run in some])).returning(runs.c.id)
+                which = delete(runs).where(runs.c.id.in_([run.id for run in some])).returning(runs.c.id, runs.c.added_ns)
                 if keep_labelled:
                     which = which.where(runs.c.label.is_(None))
-                removed = set(connection.execute(which).scalars())
+                rows = list(connection.execute(which))
+                removed = {row.id for row in rows}
+                connection.execute(delete(function_values).where(function_values.c.added_ns.in_([row.added_ns for row in rows])))
             went += [run for run in some if run.id in removed]
             with self.database.writing() as connection:
                 self._sweep(connection, [run.blob for run in some])
@@ -218,6 +232,11 @@ class SqlRunStore:
         for some in _chunks(old):
             with self.database.writing() as connection:
                 swept += self._sweep(connection, some)
+        with self.database.plain(write=True) as connection:
+            assert connection is not None
+            connection.execute(
+                "DELETE FROM functions WHERE NOT EXISTS (SELECT 1 FROM function_values AS v WHERE v.function_id = functions.id)"
+            )
         return swept + self.blobs.sweep_temporary(grace_ns)
 
     def _sweep(self, connection: Connection, blobs: Sequence[str]) -> int:

@@ -17,13 +17,13 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, cast
 
 from proftool.contracts_telemetry import Attribute, Finding, Slice, SliceQuery, Span, SpanEvent, SpanLink, SpanQuery
-from proftool.store.redact import Redactor
+from proftool.store.redact import StreamRedactor
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, RowMapping, Table
     from sqlalchemy.dialects import postgresql, sqlite
 
-    from proftool.store.database import Database
+    from proftool.store.database import RunTable
 
 _CHUNK = 500
 """Rows or ids a statement: SQLite's bound of variables is far above."""
@@ -32,9 +32,9 @@ _CHUNK = 500
 class SqlTelemetryStore:
     """Spans, slices and findings in the store's database; cheap to make, opened at the first question."""
 
-    def __init__(self, database: Database, *, redact: tuple[str, ...] = ()) -> None:
+    def __init__(self, database: RunTable, *, redact: tuple[str, ...] = ()) -> None:
         self._database = database
-        self._redactor = Redactor(redact)
+        self._redactor = StreamRedactor(redact)
 
     def add_spans(self, spans: Sequence[Span]) -> None:
         """Add those that are not known yet."""
@@ -44,7 +44,7 @@ class SqlTelemetryStore:
             return
         rows = [self._span_row(span) for span in spans]
         with self._database.writing() as connection:
-            connection.execute(_insert(connection, table).on_conflict_do_nothing(), rows)
+            connection.execute(inserting(connection, table).on_conflict_do_nothing(), rows)
 
     def find_spans(self, query: SpanQuery) -> Sequence[Span]:
         """Newest first; the spans of a named trace by their start."""
@@ -157,7 +157,7 @@ class SqlTelemetryStore:
             for finding in findings:
                 row = {**asdict(finding), "key": _key(finding)}
                 row["evidence"] = self._redactor.text(finding.evidence)
-                insert = _insert(connection, table).values(row)
+                insert = inserting(connection, table).values(row)
                 new, old = insert.excluded, table.c
                 later = {
                     name: case((new.last_ns >= old.last_ns, new[name]), else_=old[name]) for name in ("evidence", "confidence", "route")
@@ -189,10 +189,12 @@ class SqlTelemetryStore:
             return () if connection is None else tuple(Finding(**row) for row in connection.execute(chosen).mappings())
 
     def forget(self, before_ns: int) -> int:
-        """Remove what ended before that time; how many rows."""
-        from sqlalchemy import delete
+        """Remove what ended before that time, but for what was around an incident; how many rows."""
+        from sqlalchemy import and_, delete, exists, or_
 
-        from proftool.store.schema import findings, slices, spans
+        from proftool.store.schema import findings, incidents, slices, spans
+
+        i = incidents.c
 
         with self._database.reading() as connection:
             if connection is None:
@@ -200,9 +202,28 @@ class SqlTelemetryStore:
         with self._database.writing() as connection:
             old = (
                 # No span lasts for a day longer than what is kept; the index is on the start.
-                delete(spans).where(spans.c.is_entry.in_((True, False)), spans.c.start_ns < before_ns),
-                delete(slices).where(slices.c.end_ns < before_ns),
-                delete(findings).where(findings.c.last_ns < before_ns),
+                # A trace runs through several services: of an incident's time those of all services stay.
+                delete(spans).where(
+                    spans.c.is_entry.in_((True, False)),
+                    spans.c.start_ns < before_ns,
+                    ~exists().where(spans.c.start_ns >= i.bad_from_ns, spans.c.start_ns < i.bad_until_ns),
+                ),
+                delete(slices).where(
+                    slices.c.end_ns < before_ns,
+                    ~exists().where(
+                        i.service == slices.c.service,
+                        or_(
+                            and_(slices.c.end_ns > i.good_from_ns, slices.c.start_ns < i.good_until_ns),
+                            and_(slices.c.end_ns > i.bad_from_ns, slices.c.start_ns < i.bad_until_ns),
+                        ),
+                    ),
+                ),
+                delete(findings).where(
+                    findings.c.last_ns < before_ns,
+                    ~exists().where(
+                        i.service == findings.c.service, findings.c.last_ns >= i.bad_from_ns, findings.c.first_ns < i.bad_until_ns
+                    ),
+                ),
             )
             return sum(connection.execute(one).rowcount for one in old)
 
@@ -222,19 +243,18 @@ class SqlTelemetryStore:
             "is_entry": span.is_entry,
             "route": span.route,
             "kept": span.kept,
-            "attributes": self._json(span.attributes),
-            "events": json.dumps([[e.name, e.time_ns, self._attributes(e.attributes)] for e in span.events]),
+            "attributes": json.dumps(redacted(span.attributes, self._redactor)) if span.attributes else "{}",
+            "events": json.dumps([[e.name, e.time_ns, redacted(e.attributes, self._redactor)] for e in span.events]),
             "links": json.dumps([[link.trace_id, link.span_id] for link in span.links]),
         }
 
-    def _json(self, attributes: Mapping[str, Attribute]) -> str:
-        return json.dumps(self._attributes(attributes)) if attributes else "{}"
 
-    def _attributes(self, attributes: Mapping[str, Attribute]) -> dict[str, Attribute]:
-        return {name: self._redactor.text(value) if isinstance(value, str) else value for name, value in attributes.items()}
+def redacted(attributes: Mapping[str, Attribute], redactor: StreamRedactor) -> dict[str, Attribute]:
+    """The attributes without their secrets."""
+    return {name: redactor.text(value) if isinstance(value, str) else value for name, value in attributes.items()}
 
 
-def _insert(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
+def inserting(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
     """An insert that knows what to do with a row that is there; the two engines spell it the same and SQLAlchemy keeps them apart."""
     if connection.dialect.name == "postgresql":
         from sqlalchemy.dialects import postgresql
@@ -254,13 +274,14 @@ def _span(row: RowMapping) -> Span:
     plain = {name: value for name, value in row.items() if name not in ("attributes", "events", "links")}
     return Span(
         **plain,
-        attributes=_frozen(json.loads(row["attributes"])),
-        events=tuple(SpanEvent(name=n, time_ns=t, attributes=_frozen(a)) for n, t, a in json.loads(row["events"])),
+        attributes=frozen(json.loads(row["attributes"])),
+        events=tuple(SpanEvent(name=n, time_ns=t, attributes=frozen(a)) for n, t, a in json.loads(row["events"])),
         links=tuple(SpanLink(trace_id=t, span_id=s) for t, s in json.loads(row["links"])),
     )
 
 
-def _frozen(attributes: dict[str, object]) -> dict[str, Attribute]:
+def frozen(attributes: dict[str, object]) -> dict[str, Attribute]:
+    """Attributes as they were before JSON made lists of their tuples."""
     return {
         name: cast(Attribute, tuple(cast(list[str], value)) if isinstance(value, list) else value) for name, value in attributes.items()
     }

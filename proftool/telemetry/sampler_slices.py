@@ -14,20 +14,22 @@ import platform
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from proftool.contracts_telemetry import Slice, TelemetryStore
 from proftool.errors import ProftoolError
 from proftool.telemetry.sampler import Gathered, Sampler, Stack, Tagged
+from proftool.telemetry.slices_writer import SliceWriter
 from proftool.telemetry.spans import LocalTrace
+from proftool.telemetry.tags_code import here
 from proftool.units import NS_PER_S
 
 if TYPE_CHECKING:
     from proftool.formats.identity import Identifier
     from proftool.model.builder import ProfileBuilder
+    from proftool.model.meta import Git
     from proftool.model.profile import Profile
 
 SLICE_S = 60.0
@@ -58,11 +60,19 @@ class Slicer:
     """Takes what the sampler saw, builds slices, and stores them."""
 
     def __init__(
-        self, service: str, store: TelemetryStore, sampler: Sampler, *, every_s: float = SLICE_S, project: Path | None = None
+        self,
+        service: str,
+        store: TelemetryStore,
+        sampler: Sampler,
+        *,
+        every_s: float = SLICE_S,
+        project: Path | None = None,
+        also: SliceWriter | None = None,
+        git: Git | None = None,
     ) -> None:
-        self._service, self._store, self._sampler = service, store, sampler
+        self._service, self._store, self._sampler, self._also = service, store, sampler, also
         self._every_ns = int(every_s * NS_PER_S)
-        self._project = project or Path.cwd()
+        self._project, self._git = project or Path(here()), git
         self._lines = Lines()
         self._who: Identifier | None = None
         self._due_ns = time.monotonic_ns() + self._every_ns
@@ -72,6 +82,10 @@ class Slicer:
         if time.monotonic_ns() >= self._due_ns:
             self.store_slice()
 
+    def hurry(self) -> None:
+        """The slice under way ends with the next beat."""
+        self._due_ns = 0
+
     def store_slice(self) -> Slice | None:
         """What was seen since the last one; None where nothing was."""
         self._due_ns = time.monotonic_ns() + self._every_ns
@@ -80,6 +94,8 @@ class Slicer:
             return None
         made = self.slice(gathered)
         self._add(made)
+        if self._also is not None:
+            self._also.put(made)
         return made
 
     def kept(self, local: LocalTrace) -> None:
@@ -177,12 +193,13 @@ class Slicer:
             if known is not None:
                 return known
             frames: list[int] = []
-            for index in range(len(stack) - 2, -1, -2):
+            depth = len(stack) // 2
+            for index in range(depth - 1, -1, -1):
                 code = codes[stack[index]]
                 function = functions.get(stack[index])
                 if function is None:
                     function = functions[stack[index]] = self._function(builder, code)
-                frames.append(builder.frame(function, self._lines.line(code, stack[index + 1])))
+                frames.append(builder.frame(function, self._lines.line(code, stack[depth + index])))
             node = nodes[stack] = builder.stack(frames)
             return node
 
@@ -194,7 +211,7 @@ class Slicer:
         from proftool.model.profile import Category, Identified
 
         if self._who is None:
-            self._who = Identifier(self._project, cwd=Path.cwd())
+            self._who = Identifier(self._project, cwd=Path(here()))
         place = self._who.place(code.co_filename)
         if place.category is not Category.PROJECT:
             return builder.function(
@@ -234,10 +251,11 @@ class Slicer:
                     attached=True,
                 ),
             ),
-            cwd=os.getcwd(),
+            cwd=here(),
             project_root=str(self._project),
             python=f"{platform.python_implementation()} {platform.python_version()}",
             host=platform.node() or None,
+            git=self._git,
         )
 
 
@@ -290,8 +308,7 @@ def _merged(profiles: Iterable[Profile | None]) -> Profile | None:
     return merge(found) if len(found) > 1 else found[0] if found else None
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """A place in the project's code that a stack runs through."""
 
     code: CodeType
@@ -299,11 +316,21 @@ class Place:
 
 
 def innermost_project(stack: Stack, codes: dict[int, CodeType], lines: Lines) -> Place | None:
-    """The innermost frame of the project's own code."""
+    """The innermost frame of the project's own code within the event loop; what started the loop only waits for it."""
     from proftool.telemetry.tags_code import is_project
 
-    for index in range(0, len(stack), 2):
+    depth = len(stack) // 2
+    for index in range(depth):
         code = codes.get(stack[index])
-        if code is not None and is_project(code.co_filename):
-            return Place(code, lines.line(code, stack[index + 1]))
+        if code is None:
+            continue
+        file = code.co_filename
+        if file.endswith(_LOOP_FILES) and code.co_name in _LOOP_FUNCTIONS:
+            return None
+        if is_project(file):
+            return Place(code, lines.line(code, stack[depth + index]))
     return None
+
+
+_LOOP_FILES = (os.path.join("asyncio", "base_events.py"), os.path.join("asyncio", "runners.py"))
+_LOOP_FUNCTIONS = ("run_forever", "run_until_complete", "run")

@@ -17,16 +17,16 @@ import time
 import tracemalloc
 from collections import Counter, deque
 from pathlib import Path
-from types import CodeType, FrameType
+from types import CodeType
 from typing import Final
 
 from proftool.contracts_telemetry import Finding
 from proftool.telemetry import tags
 from proftool.telemetry.sampler import Stack
-from proftool.telemetry.sampler_slices import Lines
+from proftool.telemetry.sampler_slices import Lines, innermost_project
 from proftool.telemetry.spans_writer import Writer
 from proftool.telemetry.tags import Tag
-from proftool.telemetry.tags_code import is_project, place
+from proftool.telemetry.tags_code import here, is_project, place
 from proftool.units import NS_PER_S, Unit, people
 
 BLOCKED_NS = 200_000_000
@@ -35,17 +35,22 @@ WINDOW_S, TRACE_S, AGAIN_S = 20.0, 10.0, 600.0
 GROWTH_BYTES = 8 << 20
 """Of a window; less is what caches and warm-up take."""
 TRACE_FRAMES = 16
+MAX_LOOKS = 3
+"""Allocations are traced for `TRACE_S`, and for two halves of it more where nothing was found at first."""
+MAX_SEEN = 2000
+"""Samples of one standstill; those of the first minute tell what it is."""
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 
 
 class _Standstill:
-    """Since when a loop has not come round, and where it stood."""
+    """Since when a loop has not come round, and what its thread was seen at."""
 
-    __slots__ = ("beats", "places", "since_ns", "tag")
+    __slots__ = ("beats", "codes", "seen", "since_ns", "tag")
 
     def __init__(self, beats: int, now_ns: int) -> None:
         self.beats, self.since_ns = beats, now_ns
-        self.places: Counter[tuple[CodeType, int]] = Counter()
+        self.seen: list[Stack] = []
+        self.codes: dict[int, CodeType] = {}
         self.tag: Tag | None = None
 
 
@@ -57,7 +62,7 @@ class BlockingWatch:
         self._lines = Lines()
         self._standing: dict[int, _Standstill] = {}
 
-    def look(self, now_ns: int, thread: int, frame: FrameType, stack: Stack, tag: Tag | None) -> None:
+    def look(self, now_ns: int, thread: int, stack: Stack, codes: dict[int, CodeType], tag: Tag | None) -> None:
         """One sample of a thread with a loop."""
         watched = tags.LOOPS.get(thread)
         if watched is None:
@@ -67,20 +72,17 @@ class BlockingWatch:
             if standing is not None and now_ns - standing.since_ns >= self._limit_ns:
                 self._tell(standing, now_ns - standing.since_ns)
             standing = self._standing[thread] = _Standstill(watched.beats, now_ns)
-        inner: FrameType | None = frame
-        while inner is not None:
-            code = inner.f_code
-            if is_project(code.co_filename):
-                # By instruction, not `f_lineno`: a cached stack is as good as the frame.
-                standing.places[code, self._lines.line(code, inner.f_lasti)] += 1
-                standing.tag = tag or standing.tag
-                return
-            inner = inner.f_back
+        # Where the project stands in them is found out when it matters: almost always the loop is round again at the next look.
+        if len(standing.seen) < MAX_SEEN:
+            standing.seen.append(stack)
+            standing.codes, standing.tag = codes, tag or standing.tag
 
     def _tell(self, standing: _Standstill, stood_ns: int) -> None:
-        if not standing.places:
+        found = (innermost_project(stack, standing.codes, self._lines) for stack in standing.seen)
+        places = Counter(place for place in found if place is not None)
+        if not places:
             return
-        (code, line), seen = standing.places.most_common(1)[0]
+        (code, line), seen = places.most_common(1)[0]
         if seen < 2:
             return
         at, request, now_ns = place(code, line), standing.tag.request if standing.tag else None, time.time_ns()
@@ -97,7 +99,7 @@ class BlockingWatch:
                 + (f": `{text}`" if text else ""),
                 advice="await an asynchronous version of it, or move it off the loop: `await asyncio.to_thread(…)`",
                 route=f"{request.method} {request.route_now() or '(no route)'}" if request else None,
-                trace_id=f"{standing.tag.trace_id:032x}" if standing.tag else None,
+                trace_id=f"{standing.tag.trace_id:032x}" if standing.tag and standing.tag.trace_id else None,
                 first_ns=now_ns,
                 last_ns=now_ns,
             )
@@ -122,6 +124,7 @@ class LeakWatch:
         self._tracing_since: float | None = None
         self._is_ours = False
         self._middle: dict[tuple[str, int], int] | None = None
+        self._middle_s, self._due_s, self._looks = 0.0, 0.0, 0
         self._quiet_until = 0.0
 
     def beat(self) -> None:
@@ -163,32 +166,37 @@ class LeakWatch:
             return
         if self._middle is None:
             if for_s >= self._trace_s / 2:
-                self._middle = _held()
+                self._middle, self._middle_s, self._looks = _held(), for_s, 0
+                # Half the time after it, however late it was.
+                self._due_s = for_s + self._trace_s / 2
             return
-        if for_s < self._trace_s:
+        if for_s < self._due_s:
             return
-        end = _held()
+        self._looks += 1
+        # A machine that was busy with something else, a pause of the callers: half as long again, and once more, before it is given up.
+        if not self._tell(self._middle, _held(), for_s - self._middle_s) and self._looks < MAX_LOOKS:
+            self._due_s = for_s + self._trace_s / 2
+            return
         self.stop()
         self._resident.clear()
         self._quiet_until = time.monotonic() + self._again_s
-        self._tell(self._middle, end)
 
-    def _tell(self, middle: dict[tuple[str, int], int], end: dict[tuple[str, int], int]) -> None:
-        # What the growth that began this would come to in half the time that was traced; a leak is a good part of it.
-        expected = self._growth_bytes * (self._trace_s / 2) / self._window_s
+    def _tell(self, middle: dict[tuple[str, int], int], end: dict[tuple[str, int], int], seconds: float) -> bool:
+        # What the growth that began this would come to in these seconds; a leak is a good part of it.
+        expected = self._growth_bytes * seconds / self._window_s
         grown = sorted(((size - middle.get(at, 0), at) for at, size in end.items()), reverse=True)
-        now_ns = time.time_ns()
+        now_ns, has_told = time.time_ns(), False
         for growth, (file, line) in grown[:3]:
             if growth < 0.25 * expected or end[file, line] < 1.5 * middle.get((file, line), 0):
                 break
             text = linecache.getline(file, line).strip()
-            told, seconds = people(growth, Unit.BYTES), self._trace_s / 2
+            told, has_told = people(growth, Unit.BYTES), True
             self._writer.found(
                 Finding(
                     id="leak",
                     service=self._writer.service,
                     function=function_at(file, line),
-                    file=file.removeprefix(str(Path.cwd()) + "/"),
+                    file=file.removeprefix(here() + os.sep),
                     line=line,
                     confidence="medium",
                     evidence=f"{told} more were held after {seconds:.0f} s that this line allocated" + (f": `{text}`" if text else ""),
@@ -197,6 +205,7 @@ class LeakWatch:
                     last_ns=now_ns,
                 )
             )
+        return has_told
 
 
 def resident_bytes() -> int | None:

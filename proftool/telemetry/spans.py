@@ -2,7 +2,7 @@
 
 What users and libraries call is `opentelemetry.trace`, and nothing else. Behind it stands this provider in place of the SDK's, since
 keeping slow and failed requests means recording all of them until they end, and a span may then cost no more than some
-microseconds (`tests/perf/telemetry/tracing.py` compares both). Where a program has set up the SDK, `spans_sdk.py` feeds from it.
+microseconds (`python tests/perf/telemetry` compares both). Where a program has set up the SDK, `spans_sdk.py` feeds from it.
 
 A `LocalTrace` is one trace's part in this process: its entry (the request, the message: a span whose parent is none or elsewhere)
 and what ended below it. When the entry ends, `Keep` decides on the whole; what is not kept is garbage a moment later.
@@ -18,6 +18,7 @@ import inspect
 import time
 from _thread import get_ident
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from types import CodeType, TracebackType
 from typing import Final, Protocol, TypeVar, cast
@@ -97,6 +98,23 @@ class LocalTrace:
         self.spans.clear()
         self.finish = None
         del self.entry
+
+
+@functools.cache
+def span_variable() -> ContextVar[Context] | None:
+    """OpenTelemetry's context variable, where its default runtime context is in use."""
+    contexts.get_current()
+    runtime = contexts._RUNTIME_CONTEXT  # pyright: ignore[reportPrivateUsage]
+    found = getattr(runtime, "_current_context", None)
+    return cast("ContextVar[Context]", found) if isinstance(found, ContextVar) else None
+
+
+@functools.cache
+def span_key() -> str:
+    """What the span stands under in OpenTelemetry's context."""
+    from opentelemetry.trace import propagation
+
+    return propagation._SPAN_KEY  # pyright: ignore[reportPrivateUsage]
 
 
 class Sink(Protocol):

@@ -11,7 +11,7 @@ import pytest
 from store.servers import Servers
 from store.stores import COMMIT, profile, store_in
 
-from proftool.contracts_store import Run, RunQuery, RunStore
+from proftool.contracts_store import Run, RunQuery, RunStore, TrendQuery
 from proftool.errors import RunNotFound, StoreError, UsageError
 from proftool.model.profile import TABLES
 from proftool.settings import load
@@ -171,3 +171,44 @@ def test_ids_are_short_typeable_and_told_apart_early(store: RunStore) -> None:
     ids = [run.id for run in runs]
     assert all(len(id) == 10 and not set(id) - set("0123456789abcdefghjkmnpqrstvwxyz") for id in ids)
     assert len({id[:5] for id in ids}) == len(ids)  # 435 pairs, 2**25 prefixes: fails by chance once in 77,000
+
+
+def test_trend_of_a_function_is_what_each_run_measured(make: Make) -> None:
+    """Self and total of every run that has it, oldest first, found by any of its names; a removed run leaves the trend."""
+    from proftool.model.builder import ProfileBuilder
+    from proftool.model.meta import Meta
+    from proftool.model.profile import WALL_TIME, Category, Profile
+
+    def run(own_ns: int, command: str = "app.py") -> Profile:
+        builder = ProfileBuilder([WALL_TIME])
+        lane = builder.lane(is_main=True)
+        outer = builder.frame(builder.function("main", module="app", file="app.py", category=Category.PROJECT), 1)
+        inner = builder.frame(builder.function("Cart.total", module="app", file="app.py", first_line=3, category=Category.PROJECT), 4)
+        top = builder.stack([outer, inner])
+        builder.add(top, lane, 0, own_ns)
+        builder.add(builder.node(top, builder.frame(builder.function("len", module="builtins"), 0)), lane, 0, 5)
+        for n in range(60):
+            builder.add(builder.stack([builder.frame(builder.function(f"other_{n}", module="lib", file="lib.py"), 1)]), lane, 0, 50 + n)
+        return builder.build(Meta(command=("python", command)))
+
+    store = make()
+    runs = [store.add(run(1000 * n), label=f"run {n}") for n in range(1, 6)]
+    store.add(run(9, "else.py"))
+    for name in ("Cart.total", "app:Cart.total", "total"):
+        (found,) = make().trends(TrendQuery(function=name, command=("python", "app.py")))
+        assert (found.module, found.qualname, found.file, found.metric) == ("app", "Cart.total", "app.py", "wall_time")
+        assert [point.self_value for point in found.points] == [1000, 2000, 3000, 4000, 5000]
+        assert [point.total for point in found.points] == [1005, 2005, 3005, 4005, 5005]
+        assert [(p.run_id, p.added_ns, p.label, p.commit) for p in found.points] == [(r.id, r.added_ns, r.label, None) for r in runs]
+    (newest,) = store.trends(TrendQuery(function="Cart.total", limit=2))
+    assert [point.self_value for point in newest.points] == [5000, 9]
+    # Small by itself, and the project's: kept for its total. Small and a library's: not kept.
+    (main,) = store.trends(TrendQuery(function="main"))
+    assert [(p.self_value, p.total) for p in main.points][-1] == (0, 14)
+    assert not store.trends(TrendQuery(function="other_3"))
+    assert not store.trends(TrendQuery(function="Cart.total", metric="calls"))
+    assert not store.trends(TrendQuery(function="nobody"))
+    assert not store.trends(TrendQuery(function="else:Cart.total"))
+    store.remove(runs[:3])
+    (left,) = store.trends(TrendQuery(function="Cart.total", command=("python", "app.py")))
+    assert [point.self_value for point in left.points] == [4000, 5000]

@@ -1,4 +1,4 @@
-"""The store that a team shares, on real servers: many writers, writers that die, a server that restarts, runs that move."""
+"""Many writers, writers that die, on both pairs of stores; for the one that a team shares, on real servers, restarts and runs that move."""
 
 from __future__ import annotations
 
@@ -22,16 +22,14 @@ from proftool.store.repair import repair
 from proftool.store.runs import SqlRunStore
 from proftool.workflows.transfer import copy_runs
 
-pytestmark = pytest.mark.xdist_group("servers")
 TESTS = Path(__file__).parent.parent
 
 
-class Team:
-    """A new store on the servers."""
+class Pair:
+    """A new store: where its runs are and where their profiles are."""
 
-    def __init__(self, servers: Servers, folder: Path) -> None:
-        self.servers, self.folder = servers, folder
-        self.urls = servers.postgres.new_database(), servers.bucket.url()
+    def __init__(self, folder: Path, urls: tuple[str, str]) -> None:
+        self.folder, self.urls = folder, urls
 
     def open(self) -> SqlRunStore:
         """As another process would."""
@@ -46,9 +44,25 @@ class Team:
         )
 
 
+class Team(Pair):
+    """On the servers."""
+
+    def __init__(self, servers: Servers, folder: Path) -> None:
+        super().__init__(folder, (servers.postgres.new_database(), servers.bucket.url()))
+        self.servers = servers
+
+
 @pytest.fixture
 def team(servers: Servers, tmp_path: Path) -> Team:
     return Team(servers, tmp_path)
+
+
+@pytest.fixture(params=["local", pytest.param("team", marks=pytest.mark.xdist_group("servers"))])
+def pair(request: pytest.FixtureRequest, tmp_path: Path) -> Pair:
+    """(SQLite, folder), and (PostgreSQL, S3)."""
+    if request.param == "local":
+        return Pair(tmp_path, (f"sqlite:///{tmp_path}/db/runs.sqlite", f"file://{tmp_path}/far"))
+    return Team(request.getfixturevalue("servers"), tmp_path)
 
 
 def whole(store: SqlRunStore) -> set[str]:
@@ -60,22 +74,22 @@ def whole(store: SqlRunStore) -> set[str]:
     return {run.id for run in runs}
 
 
-def test_ten_writers_lose_nothing(team: Team) -> None:
+def test_ten_writers_lose_nothing(pair: Pair) -> None:
     """Every run that any of ten processes announced is listed and whole, and nothing else is; the first of them made the tables."""
-    writers = [team.writer(who, 6) for who in range(10)]
+    writers = [pair.writer(who, 6) for who in range(10)]
     announced: set[str] = set()
     for writer in writers:
         out, err = writer.communicate(timeout=120)
         assert writer.returncode == 0, err
         announced |= set(out.split())
     assert len(announced) == 60
-    assert whole(team.open()) == announced
+    assert whole(pair.open()) == announced
 
 
-def test_killed_writer_leaves_whole_runs_and_others_go_on(team: Team) -> None:
+def test_killed_writer_leaves_whole_runs_and_others_go_on(pair: Pair) -> None:
     """SIGKILL at any moment: what was announced stays, what is listed is whole, at most one blob is left for the sweep."""
-    store = team.open()
-    victims = [team.writer(who, 1000) for who in range(3)]
+    store = pair.open()
+    victims = [pair.writer(who, 1000) for who in range(3)]
     announced: set[str] = set()
     for at, victim in enumerate(victims):
         assert victim.stdout is not None

@@ -181,6 +181,31 @@ def test_planted_faults_are_found_with_function_and_line(project: Path) -> None:
     assert all(finding.file.endswith("planted.py") for finding in findings.values())
 
 
+@pytest.mark.full
+def test_planted_faults_are_found_in_a_minute_with_everything_at_its_default(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`proftool.watch("planted")` and nothing else: each fault within 60 s of its first request, at its line."""
+    port = free_port()
+    store = telemetry_store(project)
+    paths = {"slow-query": "/report", "repeated-query": "/items", "blocking-call": "/checkout", "leak": "/search"}
+    places = {"slow-query": "report", "repeated-query": "name_of", "blocking-call": "charge_card", "leak": "remember"}
+    took: dict[str, float] = {}
+    with (
+        running("planted.py", port, cwd=project, port=port, PLAIN="1", SLEEP="2"),
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client,
+    ):
+        for id, path in paths.items():
+            begun = time.monotonic()
+            while id not in {finding.id for finding in store.find_findings()}:
+                assert time.monotonic() - begun < 60, f"{id} was not found"
+                assert client.get(path).status_code == 200
+                time.sleep(0.05)
+            took[id] = time.monotonic() - begun
+    found = {finding.id: (finding.function, finding.line) for finding in store.find_findings()}
+    assert found == {id: (places[id], line_of(id.replace("-", " "))) for id in paths}
+    with capsys.disabled():
+        print("\nfound after", ", ".join(f"{id} {seconds:.1f} s" for id, seconds in took.items()))
+
+
 def test_one_request_is_recorded_for_whoever_has_the_token(project: Path) -> None:
     """The header records that request with pyinstrument; a wrong token records nothing."""
     from store.stores import store_in
@@ -194,6 +219,8 @@ def test_one_request_is_recorded_for_whoever_has_the_token(project: Path) -> Non
     (run,) = store_in(project).find(RunQuery())
     assert run.label is not None
     assert run.label.startswith("planted GET /checkout ")
+    assert run.command is not None
+    assert run.command[1].endswith("planted.py")
     profile = store_in(project).load(run)
     assert {"checkout", "charge_card"} <= {profile.text(int(index)) for index in profile.functions.name}
     kept = {span.kept for span in telemetry_store(project).find_spans(SpanQuery(route="GET /checkout", entries=True))}
@@ -226,3 +253,22 @@ def test_slices_of_a_service_end_with_it(project: Path) -> None:
     from proftool.telemetry.sampler_slices import routes
 
     assert "GET /checkout" in routes(telemetry_store(project).find_slices(SliceQuery(service="planted")))
+
+
+def test_a_working_folder_that_is_gone_breaks_no_request(project: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A release may be tidied away under the service that still runs from it."""
+    port = free_port()
+    folder = tmp_path_factory.mktemp("release")
+    store = {"PROFTOOL_STORE": str(project / "store")}
+    with (
+        running("planted.py", port, cwd=folder, port=port, **store),
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client,
+    ):
+        folder.rmdir()
+        for path in ("/report", "/items", "/checkout"):
+            assert client.get(path).status_code == 200
+    from proftool import settings
+    from proftool.store import open_telemetry
+
+    found = open_telemetry(settings.load(project, environ=store)).find_findings()
+    assert {"slow-query", "repeated-query"} <= {finding.id for finding in found}
