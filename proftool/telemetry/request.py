@@ -164,7 +164,7 @@ class Request:
 CURRENT: ContextVar[Request | None] = ContextVar("proftool.request", default=None)
 
 THREADS: Final[dict[int, Request]] = {}
-"""Thread ident -> the WSGI request that holds the thread. Only the thread itself writes its entry."""
+"""Thread ident -> the WSGI request that holds the thread. A thread writes its own entry; whoever ends the request takes it out."""
 
 Hook = Callable[[Request], None]
 

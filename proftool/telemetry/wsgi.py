@@ -75,7 +75,8 @@ class WSGIMiddleware:
             tell(HOOKS.start, exchange)
         environ[_SEEN] = True
         CURRENT.set(exchange)
-        THREADS[get_ident()] = exchange
+        exchange.thread = thread = get_ident()
+        THREADS[thread] = exchange
         try:
             parts = self.app(environ, exchange.starting)
         except BaseException as error:
@@ -101,6 +102,8 @@ class _Exchange(Counted):
     server_starts: StartResponse
     _write: Callable[[bytes], object]
     is_timed: bool
+    thread: int
+    """Ident of the one that it was begun in."""
 
     @property
     def path(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]  # nobody sets one
@@ -172,9 +175,8 @@ class _Exchange(Counted):
         self.counts.here().end(self)
         if CURRENT.get() is self:
             CURRENT.set(None)
-        thread = get_ident()
-        if THREADS.get(thread) is self:
-            del THREADS[thread]
+        if THREADS.get(self.thread) is self:
+            del THREADS[self.thread]  # also where another thread ends what this one began
 
 
 def wsgi_context(environ: dict[str, object]) -> Context:
