@@ -286,8 +286,7 @@ class Sampler:
         if tag is not None:
             request = tag.request
             route = f"{request.method} {request.route_now() or '(no route)'}" if request is not None else None
-            if tag.trace_id:
-                self._recent.append(Tagged(now_ns, thread, stack, tag.trace_id, tag.span_id, weight_ns, cpu_ns))
+            self._recent.append(Tagged(now_ns, thread, stack, tag.trace_id, tag.span_id, weight_ns, cpu_ns))
         key = (thread, route, stack)
         seen = self._seen.get(key)
         if seen is None:

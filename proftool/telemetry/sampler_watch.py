@@ -99,7 +99,7 @@ class BlockingWatch:
                 + (f": `{text}`" if text else ""),
                 advice="await an asynchronous version of it, or move it off the loop: `await asyncio.to_thread(…)`",
                 route=f"{request.method} {request.route_now() or '(no route)'}" if request else None,
-                trace_id=f"{standing.tag.trace_id:032x}" if standing.tag and standing.tag.trace_id else None,
+                trace_id=f"{standing.tag.trace_id:032x}" if standing.tag else None,
                 first_ns=now_ns,
                 last_ns=now_ns,
             )

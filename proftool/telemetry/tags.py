@@ -34,7 +34,6 @@ class Tag(NamedTuple):
     """What a sample belongs to."""
 
     trace_id: int
-    """0 = a request whose trace nobody asked for."""
     span_id: int
     request: Request | None
 
@@ -132,8 +131,8 @@ def of_context(context: Context) -> Tag | None:
 
 
 def _of_request(request: Request) -> Tag:
-    # Ids that nobody drew are in no trace that could be kept: the sampler does not draw them, that is a tenth of a look.
-    return Tag(request.trace_id_drawn, request.span_id_drawn, request)
+    # Drawn now where nobody asked before: the request may turn out to be slow, and its samples shall be found then.
+    return Tag(request.trace_id, request.span_id, request)
 
 
 def task_of(thread: int) -> asyncio.Task[Any] | None:
@@ -159,7 +158,7 @@ def of_thread(thread: int) -> Tag | None:
     if request is None:
         return None
     span = ACTIVE.get(thread)
-    if span is not None and span.local.trace_id == request.trace_id_drawn and not span.end_ns:
+    if span is not None and span.local.trace_id == request.trace_id and not span.end_ns:
         return Tag(span.local.trace_id, span.span_id, request)
     return _of_request(request)
 

@@ -294,3 +294,30 @@ def test_what_started_a_loop_does_not_block_it() -> None:
     within, outside = seen
     assert within is not None
     assert outside is None
+
+
+def test_a_slow_request_without_spans_has_its_samples(tmp_path: Path) -> None:
+    """Nobody asked for its trace before it turned out to be slow, in an event loop or in a thread."""
+    watching = _watch(tmp_path, keep=Keep(slow_ns=1, share=0.0))
+
+    async def handler() -> None:
+        with serving("/slow"):
+            for _ in range(20):
+                work_of_a()
+                await asyncio.sleep(0)
+
+    def serve() -> None:
+        with serving("/thread", thread=True):
+            for _ in range(20):
+                work_of_b()
+
+    asyncio.run(handler())
+    thread = threading.Thread(target=serve)
+    thread.start()
+    thread.join()
+    watching.stop()
+    store = telemetry_store(tmp_path)
+    for span, work in zip(sorted(store.find_spans(SpanQuery()), key=lambda span: span.start_ns), ("work_of_a", "work_of_b"), strict=True):
+        assert span.kept == "slow"
+        found = _functions(of_span(store.find_slices(SliceQuery(trace_id=span.trace_id)), span.span_id))
+        assert found[work] > 20_000_000
