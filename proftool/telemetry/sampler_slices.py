@@ -74,6 +74,7 @@ class Slicer:
         self._every_ns = int(every_s * NS_PER_S)
         self._project, self._git = project or Path(here()), git
         self._lines = Lines()
+        self._has_failed = False
         self._who: Identifier | None = None
         self._due_ns = time.monotonic_ns() + self._every_ns
 
@@ -119,10 +120,13 @@ class Slicer:
     def _add(self, made: Slice) -> None:
         try:
             self._store.add_slices([made])
+            self._has_failed = False
         except ProftoolError as error:
             import logging
 
-            logging.getLogger("proftool.telemetry").warning("a profile of this service cannot be stored: %s", error)
+            if not self._has_failed:  # once, until it works again: a full disk would fill the log as well
+                logging.getLogger("proftool.telemetry").warning("a profile of this service cannot be stored: %s", error)
+            self._has_failed = True
 
     # --- profiles ---------------------------------------------------------------------------------------------------------
 
