@@ -1,13 +1,13 @@
-"""What a running service leaves: spans, slices of its sampler, findings, and where they are kept. Beside contracts.py, which is about runs.
+"""What a running service leaves: spans, slices of its sampler, findings, points of its metrics, and where they are kept. Beside contracts.py, which is about runs.
 
-Frozen data and one protocol; ids are lower-case hexadecimal, times ns since the epoch.
+Frozen data and two protocols; ids are lower-case hexadecimal, times ns since the epoch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from proftool.model.profile import Profile
@@ -166,4 +166,100 @@ class TelemetryStore(Protocol):
 
     def forget(self, before_ns: int) -> int:
         """Remove spans, slices and findings that ended before that time; how many."""
+        ...
+
+
+class Exemplar(NamedTuple):
+    """One measurement of a histogram or counter, and the trace that it belongs to."""
+
+    time_ns: int
+    trace_id: str
+    span_id: str
+    value: float
+
+
+Labels = tuple[tuple[str, str], ...]
+"""(name, value) pairs, sorted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One series' value at one moment: what a process counted since it began, or a gauge's reading."""
+
+    service: str
+    process: str
+    """Who counted, `host:pid` or `service.instance.id`: cumulative values of two processes never mix."""
+    name: str
+    """As OpenTelemetry calls it: `http.server.request.duration`."""
+    kind: str
+    """`counter`, `gauge` or `histogram`."""
+    unit: str = ""
+    labels: Labels = ()
+    time_ns: int
+    start_ns: int | None = None
+    """When the counting began; None: unknown. A value that began after the last point begins anew from zero."""
+    value: float
+    """A histogram's sum."""
+    counts: tuple[int, ...] = ()
+    """Of a histogram's buckets, one more than edges."""
+    edges: tuple[float, ...] = ()
+    """Upper bounds, inclusive."""
+    exemplars: tuple[Exemplar, ...] = ()
+    """Newest last."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PointQuery:
+    """Which series, and when: from `since_ns` to before `until_ns`, one value a step of `step_ns`."""
+
+    service: str | None = None
+    name: str | None = None
+    labels: Labels = ()
+    """Every one given must match."""
+    since_ns: int
+    until_ns: int
+    step_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """One series over time, its processes added up; None where nothing is known of a step."""
+
+    service: str
+    name: str
+    kind: str
+    unit: str
+    labels: Labels
+    edges: tuple[float, ...]
+    times_ns: tuple[int, ...]
+    """Ends of the steps."""
+    values: tuple[float | None, ...]
+    """Of a counter the increase in the step, of a histogram that of its sum, of a gauge the last reading."""
+    counts: tuple[tuple[int, ...] | None, ...]
+    """Of a histogram: the increase of each bucket in the step."""
+    exemplars: tuple[Exemplar, ...] = ()
+    """Newest last, a bounded number."""
+
+
+class MetricStore(Protocol):
+    """Where metrics are kept. Every method is safe across threads, processes and forks; a batch is one transaction."""
+
+    def add_points(self, points: Sequence[Point]) -> int:
+        """Add them; a point that is not newer than the last of its series changes nothing. How many were refused: series beyond the bound."""
+        ...
+
+    def find_series(self, query: PointQuery) -> Sequence[Series]:
+        """By service, name and labels."""
+        ...
+
+    def names(self, *, service: str | None = None) -> Sequence[tuple[str, str, str, str]]:
+        """(service, name, kind, unit) of every metric, sorted."""
+        ...
+
+    def services(self) -> Sequence[str]:
+        """Names of the services that left points, sorted."""
+        ...
+
+    def roll_up(self, now_ns: int) -> int:
+        """Make older points coarser and forget the oldest, a bounded part of what is due; how many rows that changed."""
         ...
