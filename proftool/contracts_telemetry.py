@@ -1,6 +1,6 @@
-"""What a running service leaves: spans, slices of its sampler, findings, points of its metrics, and where they are kept. Beside contracts.py, which is about runs.
+"""What a running service leaves: spans, slices of its sampler, findings, points of its metrics, and where they are kept.
 
-Frozen data and two protocols; ids are lower-case hexadecimal, times ns since the epoch.
+Beside contracts.py, which is about runs. Frozen data and two protocols; ids are lower-case hexadecimal, times ns since the epoch.
 """
 
 from __future__ import annotations
@@ -245,7 +245,7 @@ class MetricStore(Protocol):
     """Where metrics are kept. Every method is safe across threads, processes and forks; a batch is one transaction."""
 
     def add_points(self, points: Sequence[Point]) -> int:
-        """Add them; a point that is not newer than the last of its series changes nothing. How many were refused: series beyond the bound."""
+        """Add them; one not newer than the last of its series changes nothing. How many were refused: beyond a bound or no numbers."""
         ...
 
     def find_series(self, query: PointQuery) -> Sequence[Series]:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from proftool.settings import Settings
+    from proftool.store.database import RunTable
+    from proftool.store.points import SqlMetricStore
     from proftool.store.runs import SqlRunStore
     from proftool.store.services import SqlTelemetryStore
 
@@ -23,8 +25,26 @@ def open_store(settings: Settings) -> SqlRunStore:
 
 def open_telemetry(settings: Settings) -> SqlTelemetryStore:
     """Where services of these settings leave what they saw: the same database; StoreError where there is no place for one."""
-    from proftool.store.database import Database
-    from proftool.store.place import find_place
     from proftool.store.services import SqlTelemetryStore
 
-    return SqlTelemetryStore(Database(find_place(settings)), redact=settings.redact)
+    return SqlTelemetryStore(_database(settings), redact=settings.redact)
+
+
+def open_metrics(settings: Settings) -> SqlMetricStore:
+    """Where points of services' metrics of these settings are kept: the same database; StoreError where there is no place for one."""
+    from proftool.store.points import SqlMetricStore
+
+    return SqlMetricStore(_database(settings), redact=settings.redact)
+
+
+def _database(settings: Settings) -> RunTable:
+    from proftool.store.place import find_place
+
+    place = find_place(settings)
+    if place.server is not None:
+        from proftool.store.postgres import Postgres
+
+        return Postgres(place)
+    from proftool.store.database import Database
+
+    return Database(place)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from proftool.errors import StoreError
 
-REVISIONS = ("0001", "0002")
+REVISIONS = ("0001", "0002", "0003")
 """Every schema that ever was, oldest first."""
 
 Ask = Callable[[str], Sequence[object]]

@@ -1,7 +1,7 @@
 """The tables. One row a run, wide: `list` reads nothing else; lists and maps are JSON text, times are integers in ns.
 
 What services leave stands in tables of its own: spans, slices (what an always-on sampler saw, a profile in native bytes: a minute takes
-some 10 kB, and goes as a row goes) and findings.
+some 10 kB, and goes as a row goes), findings, logs, and points of metrics (points.py; columns of many in one row).
 
 A change here needs a revision in migrations/versions; a test holds both to be the same. `runs.id` is the primary key; labels,
 commits and ages are answered from indexes, so that 100,000 runs are no slower than 100 (tests/perf/store.py).
@@ -107,4 +107,74 @@ findings = Table(
     Column("last_ns", BigInteger, nullable=False),
     Column("count", BigInteger, nullable=False),
     Index("findings_by_last", "last_ns"),
+)
+
+logs = Table(
+    "logs",
+    metadata,
+    # The time, then a digest: records lie as they came, and one that comes again is known.
+    Column("key", _key(32), primary_key=True),
+    Column("service", Text, nullable=False),
+    Column("time_ns", BigInteger, nullable=False),
+    Column("trace_id", String(32)),
+    Column("span_id", String(16)),
+    Column("severity", Integer, nullable=False),
+    Column("level", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("attributes", Text, nullable=False),
+    Index("logs_by_trace", "trace_id", "time_ns"),
+    Index("logs_by_service", "service", "time_ns"),
+)
+
+metrics = Table(
+    "metrics",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("key", String(64), nullable=False, unique=True),
+    Column("service", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("unit", Text, nullable=False),
+    Column("edges", Text, nullable=False),
+    Column("last", LargeBinary),
+    Index("metrics_by_name", "service", "name"),
+)
+
+series = Table(
+    "series",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("key", String(64), nullable=False, unique=True),
+    Column("metric_id", Integer, nullable=False),
+    Column("process", Text, nullable=False),
+    Column("labels", Text, nullable=False),
+    Column("from_zero", Boolean, nullable=False),
+    Column("first_ns", BigInteger, nullable=False),
+    Column("last_ns", BigInteger, nullable=False),
+    Index("series_by_metric", "metric_id"),
+    Index("series_by_process", "process"),
+    Index("series_by_last", "last_ns"),
+)
+
+point_batches = Table(
+    "point_batches",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("service", Text, nullable=False),
+    Column("points", Integer, nullable=False),
+    Column("until_ns", BigInteger, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+)
+
+point_blocks = Table(
+    "point_blocks",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("metric_id", Integer, nullable=False),
+    Column("resolution_s", Integer, nullable=False),
+    Column("from_ns", BigInteger, nullable=False),
+    Column("until_ns", BigInteger, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    Index("point_blocks_by_metric", "metric_id", "until_ns"),
+    Index("point_blocks_by_age", "resolution_s", "until_ns"),
 )

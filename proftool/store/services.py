@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, RowMapping, Table
     from sqlalchemy.dialects import postgresql, sqlite
 
-    from proftool.store.database import Database
+    from proftool.store.database import RunTable
 
 _CHUNK = 500
 """Rows or ids a statement: SQLite's bound of variables is far above."""
@@ -32,7 +32,7 @@ _CHUNK = 500
 class SqlTelemetryStore:
     """Spans, slices and findings in the store's database; cheap to make, opened at the first question."""
 
-    def __init__(self, database: Database, *, redact: tuple[str, ...] = ()) -> None:
+    def __init__(self, database: RunTable, *, redact: tuple[str, ...] = ()) -> None:
         self._database = database
         self._redactor = Redactor(redact)
 
@@ -44,7 +44,7 @@ class SqlTelemetryStore:
             return
         rows = [self._span_row(span) for span in spans]
         with self._database.writing() as connection:
-            connection.execute(_insert(connection, table).on_conflict_do_nothing(), rows)
+            connection.execute(inserting(connection, table).on_conflict_do_nothing(), rows)
 
     def find_spans(self, query: SpanQuery) -> Sequence[Span]:
         """Newest first; the spans of a named trace by their start."""
@@ -177,7 +177,7 @@ class SqlTelemetryStore:
             for finding in findings:
                 row = {**asdict(finding), "key": _key(finding)}
                 row["evidence"] = self._redactor.text(finding.evidence)
-                insert = _insert(connection, table).values(row)
+                insert = inserting(connection, table).values(row)
                 new, old = insert.excluded, table.c
                 later = {
                     name: case((new.last_ns >= old.last_ns, new[name]), else_=old[name]) for name in ("evidence", "confidence", "route")
@@ -254,7 +254,7 @@ class SqlTelemetryStore:
         return {name: self._redactor.text(value) if isinstance(value, str) else value for name, value in attributes.items()}
 
 
-def _insert(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
+def inserting(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
     """An insert that knows what to do with a row that is there; the two engines spell it the same and SQLAlchemy keeps them apart."""
     if connection.dialect.name == "postgresql":
         from sqlalchemy.dialects import postgresql

@@ -56,17 +56,44 @@ def test_revisions_are_those_of_the_folder() -> None:
     assert [name.split("_")[0] for name in files] == list(revisions.REVISIONS)
 
 
+@pytest.mark.parametrize("revision", revisions.REVISIONS[:-1])
+def test_every_older_schema_becomes_the_newest(tmp_path: Path, revision: str) -> None:
+    """With the run that was in it, and the same tables as a new store has."""
+    from alembic import command
+    from alembic.config import Config
+    from sqlalchemy import create_engine
+
+    for name in ("new", "old"):
+        (tmp_path / name).mkdir()
+    new = store_in(tmp_path / "new")
+    run = new.add(profile(1))
+    old = tmp_path / "old" / NAME
+    shutil.copytree(tmp_path / "new" / NAME, old)
+    (old / "runs.db").unlink()
+    engine = create_engine(f"sqlite:///{old / 'runs.db'}")
+    with engine.begin() as connection, closing(sqlite3.connect(new.place.database)) as source:
+        config = Config(attributes={"connection": connection})
+        config.set_main_option("script_location", str(migrate.SCRIPTS))
+        config.set_main_option("path_separator", "os")
+        command.upgrade(config, revision)
+        (row,) = source.execute("SELECT * FROM runs")
+        connection.exec_driver_sql(f"INSERT INTO runs VALUES ({','.join('?' * len(row))})", row)
+    engine.dispose()
+    assert store_in(tmp_path / "old").find(RunQuery()) == (run,)
+    assert _schema(old / "runs.db") == _schema(new.place.database)
+
+
 def test_older_store_is_brought_up_with_its_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A revision that comes later is applied once, and nothing is lost."""
     run = store_in(tmp_path).add(profile(1), label="old")
     scripts = tmp_path / "migrations"
     shutil.copytree(migrate.SCRIPTS, scripts, ignore=shutil.ignore_patterns("__pycache__"))
     (scripts / "versions" / "9999_next.py").write_text(
-        "import sqlalchemy as sa\nfrom alembic import op\nrevision, down_revision, branch_labels, depends_on = '9999', '0002', None, None\n"
+        "import sqlalchemy as sa\nfrom alembic import op\nrevision, down_revision, branch_labels, depends_on = '9999', '0003', None, None\n"
         "def upgrade():\n    op.add_column('runs', sa.Column('next', sa.Text))\n    op.execute(\"UPDATE runs SET next = 'yes'\")\n"
     )
     monkeypatch.setattr(migrate, "SCRIPTS", scripts)
-    monkeypatch.setattr(revisions, "REVISIONS", ("0001", "0002", "9999"))
+    monkeypatch.setattr(revisions, "REVISIONS", ("0001", "0002", "0003", "9999"))
     assert store_in(tmp_path).find(RunQuery()) == (run,)
     with closing(sqlite3.connect(tmp_path / NAME / "runs.db")) as connection:
         assert connection.execute("SELECT next FROM runs").fetchall() == [("yes",)]
@@ -80,13 +107,13 @@ def test_failed_migration_changes_nothing(tmp_path: Path, monkeypatch: pytest.Mo
     scripts = tmp_path / "migrations"
     shutil.copytree(migrate.SCRIPTS, scripts, ignore=shutil.ignore_patterns("__pycache__"))
     (scripts / "versions" / "9999_next.py").write_text(
-        "import sqlalchemy as sa\nfrom alembic import op\nrevision, down_revision, branch_labels, depends_on = '9999', '0002', None, None\n"
+        "import sqlalchemy as sa\nfrom alembic import op\nrevision, down_revision, branch_labels, depends_on = '9999', '0003', None, None\n"
         "def upgrade():\n    op.add_column('runs', sa.Column('next', sa.Text))\n    raise RuntimeError('half way')\n"
     )
     before = _schema(tmp_path / NAME / "runs.db")
     with monkeypatch.context() as patch:
         patch.setattr(migrate, "SCRIPTS", scripts)
-        patch.setattr(revisions, "REVISIONS", ("0001", "0002", "9999"))
+        patch.setattr(revisions, "REVISIONS", ("0001", "0002", "0003", "9999"))
         with pytest.raises(RuntimeError, match="half way"):
             store_in(tmp_path).find(RunQuery())
     assert _schema(tmp_path / NAME / "runs.db") == before
