@@ -12,6 +12,8 @@ import uvicorn
 from proftool.dashboard.guard import Guard
 from proftool.dashboard.pages import application
 from proftool.errors import UsageError
+from proftool.contracts_telemetry import MetricStore, TelemetryStore
+from proftool.dashboard.live import Feed
 from proftool.settings import Settings
 from proftool.store.runs import SqlRunStore
 
@@ -19,7 +21,17 @@ _GRACE_S = 1
 """How long requests under way may take once the end is asked for."""
 
 
-def serve(store: SqlRunStore, settings: Settings, *, host: str, port: int, token: str | None, ready: Callable[[str], None]) -> None:
+def serve(
+    store: SqlRunStore,
+    telemetry: TelemetryStore,
+    metrics: MetricStore,
+    settings: Settings,
+    *,
+    host: str,
+    port: int,
+    token: str | None,
+    ready: Callable[[str], None],
+) -> None:
     """Answer until a signal ends it; `ready` gets the URL once it answers. UsageError for another interface without a token."""
     if not _is_loopback(host) and token is None:
         raise UsageError(
@@ -41,8 +53,9 @@ def serve(store: SqlRunStore, settings: Settings, *, host: str, port: int, token
     port = listening.getsockname()[1]
     named = f"[{host}]" if ":" in host else host
     hosts = {f"{named}:{port}", f"localhost:{port}", f"127.0.0.1:{port}"} if _is_loopback(host) else {f"{named}:{port}"}
+    views, feed = application(store, telemetry, metrics, settings)
     config = uvicorn.Config(
-        Guard(application(store, settings), token=key, hosts=hosts),
+        Guard(views, token=key, hosts=hosts),
         log_level="error",
         access_log=False,
         server_header=False,
@@ -50,22 +63,26 @@ def serve(store: SqlRunStore, settings: Settings, *, host: str, port: int, token
         timeout_graceful_shutdown=_GRACE_S,
         lifespan="off",
     )
-    server = _Server(config, lambda: ready(f"http://{named}:{port}/?token={key}"))
+    server = _Server(config, feed, lambda: ready(f"http://{named}:{port}/?token={key}"))
     with listening:
         server.run([listening])
 
 
 class _Server(uvicorn.Server):
-    """Tells when it answers."""
+    """Tells when it answers, and ends the streams first when it ends."""
 
-    def __init__(self, config: uvicorn.Config, told: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, feed: Feed, told: Callable[[], None]) -> None:
         super().__init__(config)
-        self._told = told
+        self._feed, self._told = feed, told
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if not self.should_exit:
             self._told()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._feed.close()
+        await super().shutdown(sockets)
 
 
 def _is_loopback(host: str) -> bool:
