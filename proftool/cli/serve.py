@@ -19,7 +19,7 @@ def serve(
     from proftool import settings as settings_file
     from proftool.cli import output
     from proftool.dashboard.server import serve as answer
-    from proftool.store import open_store
+    from proftool.store import open_metrics, open_store, open_telemetry
     from proftool.workflows.open import has_browser
 
     def ready(url: str) -> None:
@@ -28,4 +28,5 @@ def serve(
             webbrowser.open(url)
 
     settings = settings_file.load()
-    answer(open_store(settings), settings, host=host, port=port, token=token, ready=ready)
+    stores = open_store(settings), open_telemetry(settings), open_metrics(settings)
+    answer(*stores, settings, host=host, port=port, token=token, ready=ready)

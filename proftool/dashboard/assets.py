@@ -15,9 +15,7 @@ from starlette.responses import PlainTextResponse, Response
 from proftool import viewer
 
 _SHARED = "base-uri 'none'; frame-ancestors 'none'"
-PAGE = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self'; " + _SHARED
-)
+PAGE = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self'; " + _SHARED
 """The policy of everything but reports: scripts and styles of this server, no inline code, nothing from elsewhere."""
 
 
@@ -26,7 +24,9 @@ def report_policy() -> str:
     """The policy of a report: its one script and one style by their hashes; it may ask nobody for anything."""
     bundle = viewer.assets()
     script, style = (base64.b64encode(hashlib.sha256(part.encode()).digest()).decode() for part in (bundle.script, bundle.style))
-    return f"default-src 'none'; script-src 'sha256-{script}'; style-src 'sha256-{style}'; img-src data: blob:; form-action 'none'; {_SHARED}"
+    return (
+        f"default-src 'none'; script-src 'sha256-{script}'; style-src 'sha256-{style}'; img-src data: blob:; form-action 'none'; {_SHARED}"
+    )
 
 
 @cache

@@ -54,7 +54,9 @@ class Html:
 
     def view(self, request: Request, name: str, document: object, *, title: str, here: str) -> HTMLResponse:
         """A view of the front end with what it shows."""
-        return self.page(request, "view.html", title=title, here=here, view=name, document=encoded(document).replace(b"<", b"\\u003c").decode())
+        return self.page(
+            request, "view.html", title=title, here=here, view=name, document=encoded(document).replace(b"<", b"\\u003c").decode()
+        )
 
     def error(self, request: Request, error: ProftoolError) -> HTMLResponse:
         """What happened, its cause and the fix."""

@@ -1,7 +1,8 @@
 """What is new, told as it comes: server-sent events, one look at the store a second for all who listen.
 
-Events carry no data but what is new (`runs`, `traces`), and `tick` every five seconds; a page then asks for its own view again. So what a
-page shows comes from one place, and an event that was lost while a connection broke is made good by the next. Nobody listens: nothing looks.
+Events carry no data but what is new (`runs`, `traces`), and `tick` every five seconds; a page then asks for its own view again. So what
+a page shows comes from one place, and an event that was lost while a connection broke is made good by the next. Where nobody listens,
+nothing looks.
 A stream ends with its connection (a comment every fifteen seconds finds the dead ones), or at once when the server ends.
 
 Source: HTML Living Standard, "Server-sent events".
@@ -72,17 +73,16 @@ class Feed:
                 self._looking = None
 
     async def _look(self) -> None:
-        known: Mapping[str, str | None] | None = None
+        known: dict[str, str | None] = {}
+        is_first = True
         ticked = asyncio.get_running_loop().time()
         while True:
-            try:
-                newest = await run_in_threadpool(self._newest)
-            except ProftoolError:  # a store that cannot be read now may be again; the page itself says what is wrong with it
-                newest = known or {}
-            for name, value in newest.items():
-                if known is not None and known.get(name) != value:
-                    self._tell(name)
-            known = newest
+            with contextlib.suppress(ProftoolError):  # a store that cannot be read now may be again; the page itself says what is wrong
+                for name, value in (await run_in_threadpool(self._newest)).items():
+                    if not is_first and known.get(name) != value:
+                        self._tell(name)
+                    known[name] = value
+                is_first = False
             if asyncio.get_running_loop().time() - ticked >= TICK_S:
                 ticked = asyncio.get_running_loop().time()
                 self._tell("tick")

@@ -53,7 +53,15 @@ class RunViews:
         found = self._store.find(RunQuery(label=label, limit=PER_PAGE + 1, offset=(page - 1) * PER_PAGE))
         lines = _lines(found[:PER_PAGE])
         return self._html.page(
-            request, "runs.html", title="Runs", here="/", runs=found[:PER_PAGE], lines=lines, page=page, label=label, more=len(found) > PER_PAGE
+            request,
+            "runs.html",
+            title="Runs",
+            here="/",
+            runs=found[:PER_PAGE],
+            lines=lines,
+            page=page,
+            label=label,
+            more=len(found) > PER_PAGE,
         )
 
     def run(self, request: Request) -> Response:

@@ -9,11 +9,11 @@ from collections.abc import Callable
 
 import uvicorn
 
+from proftool.contracts_telemetry import MetricStore, TelemetryStore
 from proftool.dashboard.guard import Guard
+from proftool.dashboard.live import Feed
 from proftool.dashboard.pages import application
 from proftool.errors import UsageError
-from proftool.contracts_telemetry import MetricStore, TelemetryStore
-from proftool.dashboard.live import Feed
 from proftool.settings import Settings
 from proftool.store.runs import SqlRunStore
 

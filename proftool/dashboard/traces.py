@@ -100,9 +100,7 @@ def _below(of: Waterfall, span_id: str) -> frozenset[str]:
 
 def _trace_id(given: str) -> str:
     if not _TRACE_ID.fullmatch(given):
-        raise RunNotFound(
-            "that names no trace", cause="an id of a trace has 32 hexadecimal digits", fix="choose one in the list of traces"
-        )
+        raise RunNotFound("that names no trace", cause="an id of a trace has 32 hexadecimal digits", fix="choose one in the list of traces")
     return given
 
 

@@ -67,6 +67,8 @@ class Watching:
         self, tracing: tracing.Tracing, sampler: Sampler | None, slicer: Slicer | None, leaks: LeakWatch | None, demand: OnDemand | None
     ):
         self.tracing, self.sampler, self.slicer, self._leaks, self.on_demand = tracing, sampler, slicer, leaks, demand
+        self.on_stop: list[Callable[[], None]] = []
+        """Called first when it stops."""
         self._is_over = False
 
     def stop(self) -> None:
@@ -75,6 +77,8 @@ class Watching:
             return
         self._is_over = True
         with self.tracing.writer.quietly():
+            for last in self.on_stop:
+                last()
             if self.on_demand is not None:
                 self.on_demand.stop()
             if self._leaks is not None:

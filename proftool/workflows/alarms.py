@@ -115,9 +115,7 @@ def alarms(metrics: MetricStore, project: Path | None, now_ns: int) -> Alarms:
 def _series(metrics: MetricStore, service: str, rule: Rule, when: TimeRange) -> Sequence[Series]:
     labels = tuple(sorted(rule.labels.items()))
     return metrics.find_series(
-        PointQuery(
-            service=service, name=rule.metric, labels=labels, since_ns=when.since_ns, until_ns=when.until_ns, step_ns=when.step_ns
-        )
+        PointQuery(service=service, name=rule.metric, labels=labels, since_ns=when.since_ns, until_ns=when.until_ns, step_ns=when.step_ns)
     )
 
 

@@ -133,7 +133,6 @@ def histogram(series: Iterable[Series], n_steps: int) -> tuple[tuple[float, ...]
     return edges, tuple(steps)
 
 
-
 def _quantiles(edges: Sequence[float], steps: Iterable[tuple[int, ...] | None], q: float) -> Numbers:
     return tuple(None if counts is None else quantile(edges, counts, q) for counts in steps)
 

@@ -52,7 +52,9 @@ def resources(store: MetricStore, service: str, when: TimeRange) -> tuple[Chart,
         ]
         add("Event loop late", "s", lag, list(quantiles))
     gc = of("cpython.gc.collections")
-    add("Garbage collections", "/s", gc, [(f"generation {g}" if g else "all", _per_s(part, step_s)) for g, part in _by(gc, "gc.generation")])
+    add(
+        "Garbage collections", "/s", gc, [(f"generation {g}" if g else "all", _per_s(part, step_s)) for g, part in _by(gc, "gc.generation")]
+    )
     active = of("http.server.active_requests")
     add("Requests under way", "count", active, [("all", _sum(active))])
     threads = of("process.thread.count")

@@ -20,7 +20,7 @@ TOKEN = "PROFTOOL_RECORD_TOKEN"
 
 def watch(service: str, *, options: Options | None = None, otlp: str | bool = False) -> Watching:
     """
-    Keep traces, profiles and findings of this process in the project's store, until it ends.
+    Keep traces, metrics, profiles and findings of this process in the project's store, until it ends.
 
     Args:
         service: its name for people; the same for all of its workers.
@@ -33,8 +33,9 @@ def watch(service: str, *, options: Options | None = None, otlp: str | bool = Fa
     """
     from dataclasses import replace
 
-    from proftool.store import open_store, open_telemetry
+    from proftool.store import open_metrics, open_store, open_telemetry
     from proftool.telemetry import tracing_start
+    from proftool.telemetry.points_keep import keep_points
     from proftool.telemetry.spans_export import OtlpExporter
 
     if not service.strip():
@@ -47,6 +48,7 @@ def watch(service: str, *, options: Options | None = None, otlp: str | bool = Fa
         chosen = replace(chosen, project=found.project)
     exporters = [OtlpExporter(otlp if isinstance(otlp, str) else None)] if otlp else []
     watching = tracing_start.watch(service, open_telemetry(found), open_store(found), options=chosen, exporters=exporters)
+    watching.on_stop.append(keep_points(service, open_metrics(found), watching.tracing.writer))
     atexit.register(watching.stop)
     _stop_on_sigterm(watching)
     return watching

@@ -256,7 +256,7 @@ def critical_path(order: Sequence[Span], parents: Sequence[int]) -> list[tuple[i
         for child in sorted(below, key=lambda r: -(order[r].start_ns + order[r].duration_ns)):
             span = order[child]
             start = max(span.start_ns, begin)
-            # Roots may overlap, for nobody waited for them; of children, one that ended while a later one was waited for is not on the path.
+            # Roots may overlap, for nobody waited for them. A child that ended while a later one was waited for is not on the path.
             end = min(span.start_ns + span.duration_ns, cursor if row < 0 else limit)
             if end > cursor or end <= start:
                 continue
