@@ -130,7 +130,9 @@ class ServiceViews:
 
         base, new = (self._stretch(request, asked(request, prefix=prefix)) for prefix in ("base_", "new_"))
         names = (_spoken(base), _spoken(new))
-        return report(render_diff(compare_stretches(self._telemetry, base, new, names), self._options))
+        # Of wall time every observed second has one: what the service does with its processor is what can change.
+        metric = "wall_time" if request.query_params.get("metric") == "wall_time" else "cpu_time"
+        return report(render_diff(compare_stretches(self._telemetry, base, new, names, metric=metric), self._options))
 
     def _stretch(self, request: Request, when: Asked) -> Stretch:
         return Stretch(
@@ -155,4 +157,4 @@ def _spoken(stretch: Stretch) -> str:
     from datetime import datetime
 
     begin, end = (datetime.fromtimestamp(ns / 1e9).astimezone() for ns in (stretch.since_ns, stretch.until_ns))
-    return f"{begin:%b %d %H:%M}–{end:%H:%M}"
+    return f"{stretch.route or stretch.service} {begin:%b %d %H:%M}–{end:%H:%M}"

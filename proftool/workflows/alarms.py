@@ -199,7 +199,7 @@ def _words(rule: Rule) -> str:
             return f"{rule.measure} worse than its own last hours for {rule.hold_s:g} s"
         case Slo():
             within = f" within {rule.latency_s:g} s" if rule.latency_s is not None else ""
-            return f"{rule.objective:.4%} succeed{within}".replace("0000%", "%").replace("000%", "%").replace("00%", "%")
+            return f"{rule.objective * 100:g} % succeed{within}"
         case _:
             return rule.name
 

@@ -57,7 +57,7 @@ def flame_of_trace(telemetry: TelemetryStore, trace_id: str, spans: Collection[s
     return merge(found) if len(found) > 1 else found[0]
 
 
-def compare_stretches(telemetry: TelemetryStore, base: Stretch, new: Stretch, names: tuple[str, str]) -> Diff:
+def compare_stretches(telemetry: TelemetryStore, base: Stretch, new: Stretch, names: tuple[str, str], *, metric: str | None = None) -> Diff:
     """
     The second against the first, per observed second.
 
@@ -76,7 +76,7 @@ def compare_stretches(telemetry: TelemetryStore, base: Stretch, new: Stretch, na
         sides.append(parts)
     if base.service != new.service:
         raise NotComparable("two services are two programs", cause=f"`{base.service}` and `{new.service}`", fix="compare one with itself")
-    return diff(sides[0], sides[1], names=names)
+    return diff(sides[0], sides[1], names=names, metric=metric)
 
 
 def _slices(telemetry: TelemetryStore, stretch: Stretch, limit: int | None) -> Sequence[Slice]:

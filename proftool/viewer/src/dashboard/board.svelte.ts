@@ -1,5 +1,5 @@
 // What an open page knows: its document, what was asked, whether it is asked for again when something is new, and the keys that work on it.
-import { tick } from "svelte";
+import { tick, untrack } from "svelte";
 import { type Ask, link } from "./links";
 
 export interface Key { key: string; what: string; run?: (event: KeyboardEvent) => void }
@@ -68,9 +68,14 @@ export class Board<T = unknown> {
 
   /** Follow these events of the server; `onEvent` stands in for a refresh. */
   follow(events: string[], onEvent: () => void = () => void this.refresh()): void {
-    this.#events = events;
     this.#onEvent = onEvent;
-    this.#join();
+    if (events.join() === this.#events.join()) return;
+    this.#events = events;
+    untrack(() => {
+      this.#leave();
+      if (events.length) this.#join();
+      else this.feed = "off";
+    });
   }
 
   pause(): void {
@@ -121,8 +126,9 @@ export class Board<T = unknown> {
 
   /** Keys of a view, as long as it is shown. */
   bind(keys: Key[]): () => void {
-    this.keys = [...this.keys, ...keys];
-    return () => (this.keys = this.keys.filter((key) => !keys.includes(key)));
+    const without = () => this.keys.filter((key) => !keys.includes(key));
+    untrack(() => (this.keys = [...this.keys, ...keys]));
+    return () => untrack(() => (this.keys = without()));
   }
 
   #press(event: KeyboardEvent): void {

@@ -62,5 +62,6 @@ export function ticks(from: number, to: number, about = 5): number[] {
   return found;
 }
 
-/** The colour of a service, by its place. */
-export const hue = (service: number): string => `var(--s${service % 8})`;
+/** The colour of an operation: its service's, or its own where there is but one service. */
+export const hue = (trace: Trace, service: number, name: number): string => `var(--s${(trace.services.length > 1 ? service : name) % 8})`;
+export const rowHue = (trace: Trace, row: number): string => hue(trace, trace.service[row]!, trace.name[row]!);
