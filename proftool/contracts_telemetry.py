@@ -1,6 +1,7 @@
-"""What a running service leaves: spans, slices of its sampler, findings, points of its metrics, and where they are kept.
+"""What a running service leaves: spans, slices of its sampler, findings, logs, points of its metrics, and where they are kept.
 
-Beside contracts.py, which is about runs. Frozen data and two protocols; ids are lower-case hexadecimal, times ns since the epoch.
+Beside contracts.py, which is about runs. Frozen data and a protocol for each store; ids are lower-case hexadecimal, times ns since
+the epoch.
 """
 
 from __future__ import annotations
@@ -262,4 +263,46 @@ class MetricStore(Protocol):
 
     def roll_up(self, now_ns: int) -> int:
         """Make older points coarser and forget the oldest, a bounded part of what is due; how many rows that changed."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogRecord:
+    """One line that a service logged."""
+
+    service: str
+    time_ns: int
+    severity: int = 0
+    """OpenTelemetry's number: 1 trace, 5 debug, 9 info, 13 warning, 17 error, 21 fatal; 0: unknown."""
+    level: str = ""
+    """As the service calls it: `WARNING`."""
+    body: str
+    trace_id: str | None = None
+    span_id: str | None = None
+    attributes: Mapping[str, Attribute] = field(default_factory=dict[str, Attribute])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogQuery:
+    """Which records; every field narrows. Newest first, or in their order where a trace is named."""
+
+    trace_id: str | None = None
+    service: str | None = None
+    min_severity: int | None = None
+    since_ns: int | None = None
+    until_ns: int | None = None
+    limit: int | None = 1000
+
+
+class LogStore(Protocol):
+    """Where logs are kept. Every method is one transaction, safe across threads, processes and forks."""
+
+    def add_logs(self, records: Sequence[LogRecord]) -> None:
+        """Add them; a batch that comes again changes nothing."""
+        ...
+
+    def find_logs(self, query: LogQuery) -> Sequence[LogRecord]: ...
+
+    def forget(self, before_ns: int) -> int:
+        """Remove records of before that time; how many."""
         ...

@@ -19,7 +19,6 @@ def serve(
     from proftool import settings as settings_file
     from proftool.cli import output
     from proftool.dashboard.server import serve as answer
-    from proftool.store import open_metrics, open_store, open_telemetry
     from proftool.workflows.open import has_browser
 
     def ready(url: str) -> None:
@@ -27,6 +26,4 @@ def serve(
         if browser and has_browser():
             webbrowser.open(url)
 
-    settings = settings_file.load()
-    stores = open_store(settings), open_telemetry(settings), open_metrics(settings)
-    answer(*stores, settings, host=host, port=port, token=token, ready=ready)
+    answer(settings_file.load(), host=host, port=port, token=token, ready=ready)

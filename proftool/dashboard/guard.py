@@ -4,6 +4,9 @@ A page on the web can make a browser send requests to loopback. *DNS rebinding* 
 this server; *cross-site requests* carry a foreign Origin or none of our cookie, which is never sent across sites. The token comes in the
 printed URL, moves into the cookie at once and leaves the address bar.
 
+Programs that send telemetry know no cookie: the receiver's paths are posted to without one where only this machine can (`posts_are_open`),
+and with `Authorization: Bearer TOKEN` elsewhere. Host and Origin are looked at as for all else, so that no page can write.
+
 Source: OWASP, "Cross-Site Request Forgery Prevention" and "DNS Rebinding"; W3C Content Security Policy 3.
 """
 
@@ -27,8 +30,9 @@ MAX_URL_BYTES = 8192
 class Guard:
     """ASGI middleware around everything."""
 
-    def __init__(self, app: ASGIApp, *, token: str, hosts: Iterable[str]) -> None:
+    def __init__(self, app: ASGIApp, *, token: str, hosts: Iterable[str], posts: Iterable[str] = (), posts_are_open: bool = False) -> None:
         self._app, self._token, self._hosts = app, token, frozenset(hosts)
+        self._posts, self._posts_are_open = frozenset(posts), posts_are_open
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a refusal, or pass on."""
@@ -61,6 +65,11 @@ class Guard:
             return PlainTextResponse("no requests from other sites\n", 403)
         if headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
             return PlainTextResponse("no requests from other sites\n", 403)
+        if scope["method"] == "POST" and scope["path"] in self._posts:
+            kind, _, given = headers.get("authorization", "").partition(" ")
+            if self._posts_are_open or (kind.lower() == "bearer" and self._is_token(given.strip())):
+                return None
+            return PlainTextResponse("send the token: OTEL_EXPORTER_OTLP_HEADERS=authorization=Bearer%20TOKEN\n", 401)
         if scope["method"] not in ("GET", "HEAD"):
             return PlainTextResponse("this server is only read\n", 405, headers={"allow": "GET, HEAD"})
         request = Request(scope)

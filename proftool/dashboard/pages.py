@@ -7,6 +7,7 @@ come from the workflows; a view off the event loop that fails is a page, or a do
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 
 from starlette.applications import Starlette
@@ -16,6 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from proftool.contracts import ReportOptions
+from proftool.contracts_incidents import IncidentStore
 from proftool.contracts_store import RunQuery
 from proftool.contracts_telemetry import MetricStore, SpanQuery, TelemetryStore
 from proftool.dashboard.alerts import alerts
@@ -28,14 +30,31 @@ from proftool.dashboard.services import ServiceViews
 from proftool.dashboard.traces import TraceViews
 from proftool.errors import ProftoolError
 from proftool.settings import Settings
+from proftool.store import open_incidents, open_metrics, open_store, open_telemetry
 from proftool.store.runs import SqlRunStore
 
 Answer = Callable[[Request], Response]
 Document = Callable[[Request], object]
 
 
-def application(store: SqlRunStore, telemetry: TelemetryStore, metrics: MetricStore, settings: Settings) -> tuple[Starlette, Feed]:
-    """The views over one store, without a guard; and the streams, to be closed when the server ends."""
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """Where everything that is shown stands: one database."""
+
+    runs: SqlRunStore
+    telemetry: TelemetryStore
+    metrics: MetricStore
+    incidents: IncidentStore
+
+
+def open_stores(settings: Settings) -> Stores:
+    """The stores of these settings; StoreError where there is no place for one."""
+    return Stores(open_store(settings), open_telemetry(settings), open_metrics(settings), open_incidents(settings))
+
+
+def application(stores: Stores, settings: Settings) -> tuple[Starlette, Feed]:
+    """The views over these stores, without a guard; and the streams, to be closed when the server ends."""
+    store, telemetry, metrics = stores.runs, stores.telemetry, stores.metrics
     html = Html()
     options = ReportOptions(max_bytes=settings.html_size_bytes)
     runs, traces = RunViews(html, store, settings), TraceViews(telemetry, options)

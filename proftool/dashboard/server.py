@@ -9,29 +9,19 @@ from collections.abc import Callable
 
 import uvicorn
 
-from proftool.contracts_telemetry import MetricStore, TelemetryStore
 from proftool.dashboard.guard import Guard
 from proftool.dashboard.live import Feed
-from proftool.dashboard.pages import application
+from proftool.dashboard.pages import application, open_stores
+from proftool.dashboard.receiver import PATHS, routes
 from proftool.errors import UsageError
 from proftool.settings import Settings
-from proftool.store.runs import SqlRunStore
+from proftool.workflows.receive import open_receiver
 
 _GRACE_S = 1
 """How long requests under way may take once the end is asked for."""
 
 
-def serve(
-    store: SqlRunStore,
-    telemetry: TelemetryStore,
-    metrics: MetricStore,
-    settings: Settings,
-    *,
-    host: str,
-    port: int,
-    token: str | None,
-    ready: Callable[[str], None],
-) -> None:
+def serve(settings: Settings, *, host: str, port: int, token: str | None, ready: Callable[[str], None]) -> None:
     """Answer until a signal ends it; `ready` gets the URL once it answers. UsageError for another interface without a token."""
     if not _is_loopback(host) and token is None:
         raise UsageError(
@@ -53,9 +43,11 @@ def serve(
     port = listening.getsockname()[1]
     named = f"[{host}]" if ":" in host else host
     hosts = {f"{named}:{port}", f"localhost:{port}", f"127.0.0.1:{port}"} if _is_loopback(host) else {f"{named}:{port}"}
-    views, feed = application(store, telemetry, metrics, settings)
+    receiver = open_receiver(settings)
+    app, feed = application(open_stores(settings), settings)
+    app.router.routes.extend(routes(receiver))
     config = uvicorn.Config(
-        Guard(views, token=key, hosts=hosts),
+        Guard(app, token=key, hosts=hosts, posts=PATHS, posts_are_open=_is_loopback(host)),
         log_level="error",
         access_log=False,
         server_header=False,
@@ -64,8 +56,11 @@ def serve(
         lifespan="off",
     )
     server = _Server(config, feed, lambda: ready(f"http://{named}:{port}/?token={key}"))
-    with listening:
-        server.run([listening])
+    try:
+        with listening:
+            server.run([listening])
+    finally:
+        receiver.close()
 
 
 class _Server(uvicorn.Server):

@@ -53,9 +53,12 @@ class Otlp:
 
     def read(self, path: Path) -> Profile:
         """All profiles of the file as one."""
-        data = unzipped(read_bytes(path, self.name), self.name, path) + PADDING
+        return self.loads(unzipped(read_bytes(path, self.name), self.name, path), path)
+
+    def loads(self, data: bytes, path: Path = Path("request")) -> Profile:
+        """What `read` reads, from bytes that came another way."""
         try:
-            return entered(_Reader(data, path).build(), self.name, path)
+            return entered(_Reader(data + PADDING, path).build(), self.name, path)
         except (ValueError, IndexError) as error:
             raise corrupt(self.name, str(error), path) from error
 

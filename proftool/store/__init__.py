@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from proftool.settings import Settings
     from proftool.store.database import RunTable
+    from proftool.store.logs import SqlLogStore
     from proftool.store.points import SqlMetricStore
     from proftool.store.runs import SqlRunStore
     from proftool.store.services import SqlTelemetryStore
@@ -35,6 +36,13 @@ def open_metrics(settings: Settings) -> SqlMetricStore:
     from proftool.store.points import SqlMetricStore
 
     return SqlMetricStore(_database(settings), redact=settings.redact)
+
+
+def open_logs(settings: Settings) -> SqlLogStore:
+    """Where logs of services of these settings are kept: the same database; StoreError where there is no place for one."""
+    from proftool.store.logs import SqlLogStore
+
+    return SqlLogStore(_database(settings), redact=settings.redact)
 
 
 def _database(settings: Settings) -> RunTable:

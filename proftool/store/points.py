@@ -27,7 +27,7 @@ from proftool.contracts_telemetry import Labels, Point, PointQuery, Series
 from proftool.store.points_ageing import Ageing, Retention
 from proftool.store.points_answer import answer
 from proftool.store.points_columns import UNKNOWN, Section, dump_batch, joined, pack, rows
-from proftool.store.redact import Redactor
+from proftool.store.redact import StreamRedactor
 from proftool.units import NS_PER_S
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class SqlMetricStore:
 
     def __init__(self, database: RunTable, *, redact: tuple[str, ...] = (), retention: Retention | None = None) -> None:
         self._database = database
-        self._redactor = Redactor(redact)
+        self._redactor = StreamRedactor(redact)
         self._retention = retention or Retention()
         self._places: dict[Key, Place] = {}
         self._cached_s = time.monotonic()
@@ -235,7 +235,8 @@ def _section(metric: int, buckets: int, found: Sequence[tuple[int, Point]]) -> S
         [point.value for _, point in found],
     )
     sorted_rows = joined([rows(columns, [point.counts for _, point in found], buckets)], buckets)
-    return metric, buckets, pack(sorted_rows), [(series, *mark) for series, point in found for mark in point.exemplars]
+    marks = [(series, one.time_ns, one.trace_id, one.span_id, one.value) for series, point in found for one in point.exemplars]
+    return metric, buckets, pack(sorted_rows), marks
 
 
 def _numbers(connection: Connection, table: Table, keys: Sequence[str]) -> dict[str, int]:

@@ -190,12 +190,13 @@ class _Lines:
     def _lines(self) -> tuple[Float64s, Bools]:
         if not self._is_gauge:
             return self._values, self._times >= 0
-        step = np.arange(self._times.shape[1])
-        seen = np.maximum.accumulate(np.where(self._times >= 0, step, -1), axis=1)
-        known = (seen >= 0) & (step - seen <= self._hold)
+        width = self.steps + self._hold
+        step: Int64s = np.arange(width, dtype=np.int64)
+        seen: Int64s = np.maximum.accumulate(np.where(self._times >= 0, step, -1), axis=1)
+        known: Bools = (seen >= 0) & (step - seen <= self._hold)
         held = np.where(known, np.take_along_axis(self._values, np.maximum(seen, 0), axis=1), 0.0)
         n = len(self._wanted.lines)
-        values, some = np.zeros((n, len(step))), np.zeros((n, len(step)), bool)
+        values, some = np.zeros((n, width)), np.zeros((n, width), bool)
         np.add.at(values, self._wanted.line, held)
         np.logical_or.at(some, self._wanted.line, known)
         return values[:, self._hold :], some[:, self._hold :]

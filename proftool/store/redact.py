@@ -10,6 +10,7 @@ Three rules, each narrow enough to leave `--tokenizer bpe` and `--max-tokens 100
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -50,6 +51,10 @@ _SHAPED = re.compile(
     r")",
     re.DOTALL,
 )
+_SEPARATED = re.compile(r"[=:\s]")
+_SHAPED_LENGTH = 15
+"""The shortest that `_SHAPED` matches: `xoxb-` and ten letters."""
+_CACHED_LENGTH = 512
 _NAMED = (_ASSIGNED, _KEYED, _HEADER, _URL, _URL_USER, _QUERY)
 T = TypeVar("T")
 
@@ -119,6 +124,28 @@ class Redactor:
         if value and value != HIDDEN:
             self.found.add(value)
         return HIDDEN
+
+
+class StreamRedactor:
+    """
+    The rules for what services send without end: nothing that was hidden is remembered, and rule 3 has no say.
+
+    Most of it is short words that come again and again; what no rule can match is told by its letters, and the rest is looked at once.
+    """
+
+    def __init__(self, patterns: tuple[str, ...] = ()) -> None:
+        self.patterns = patterns
+        self._cached = functools.lru_cache(maxsize=4096)(self._looked_at)
+
+    def text(self, text: str) -> str:
+        """As `Redactor.text`."""
+        if not self.patterns and not _SEPARATED.search(text):
+            # Named secrets stand behind `=`, `:` or a space.
+            return text if len(text) < _SHAPED_LENGTH else _SHAPED.sub(HIDDEN, text)
+        return self._cached(text) if len(text) <= _CACHED_LENGTH else self._looked_at(text)
+
+    def _looked_at(self, text: str) -> str:
+        return Redactor(self.patterns).text(text)
 
 
 def redact_argv(argv: Sequence[str], patterns: Iterable[str] = ()) -> tuple[str, ...]:

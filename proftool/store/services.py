@@ -17,7 +17,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, cast
 
 from proftool.contracts_telemetry import Attribute, Finding, Slice, SliceQuery, Span, SpanEvent, SpanLink, SpanQuery
-from proftool.store.redact import Redactor
+from proftool.store.redact import StreamRedactor
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, RowMapping, Table
@@ -34,7 +34,7 @@ class SqlTelemetryStore:
 
     def __init__(self, database: RunTable, *, redact: tuple[str, ...] = ()) -> None:
         self._database = database
-        self._redactor = Redactor(redact)
+        self._redactor = StreamRedactor(redact)
 
     def add_spans(self, spans: Sequence[Span]) -> None:
         """Add those that are not known yet."""
@@ -242,16 +242,15 @@ class SqlTelemetryStore:
             "is_entry": span.is_entry,
             "route": span.route,
             "kept": span.kept,
-            "attributes": self._json(span.attributes),
-            "events": json.dumps([[e.name, e.time_ns, self._attributes(e.attributes)] for e in span.events]),
+            "attributes": json.dumps(redacted(span.attributes, self._redactor)) if span.attributes else "{}",
+            "events": json.dumps([[e.name, e.time_ns, redacted(e.attributes, self._redactor)] for e in span.events]),
             "links": json.dumps([[link.trace_id, link.span_id] for link in span.links]),
         }
 
-    def _json(self, attributes: Mapping[str, Attribute]) -> str:
-        return json.dumps(self._attributes(attributes)) if attributes else "{}"
 
-    def _attributes(self, attributes: Mapping[str, Attribute]) -> dict[str, Attribute]:
-        return {name: self._redactor.text(value) if isinstance(value, str) else value for name, value in attributes.items()}
+def redacted(attributes: Mapping[str, Attribute], redactor: StreamRedactor) -> dict[str, Attribute]:
+    """The attributes without their secrets."""
+    return {name: redactor.text(value) if isinstance(value, str) else value for name, value in attributes.items()}
 
 
 def inserting(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
@@ -274,13 +273,14 @@ def _span(row: RowMapping) -> Span:
     plain = {name: value for name, value in row.items() if name not in ("attributes", "events", "links")}
     return Span(
         **plain,
-        attributes=_frozen(json.loads(row["attributes"])),
-        events=tuple(SpanEvent(name=n, time_ns=t, attributes=_frozen(a)) for n, t, a in json.loads(row["events"])),
+        attributes=frozen(json.loads(row["attributes"])),
+        events=tuple(SpanEvent(name=n, time_ns=t, attributes=frozen(a)) for n, t, a in json.loads(row["events"])),
         links=tuple(SpanLink(trace_id=t, span_id=s) for t, s in json.loads(row["links"])),
     )
 
 
-def _frozen(attributes: dict[str, object]) -> dict[str, Attribute]:
+def frozen(attributes: dict[str, object]) -> dict[str, Attribute]:
+    """Attributes as they were before JSON made lists of their tuples."""
     return {
         name: cast(Attribute, tuple(cast(list[str], value)) if isinstance(value, list) else value) for name, value in attributes.items()
     }

@@ -1,7 +1,7 @@
 """Samples as OTLP, posted over HTTP: each worker exports what it recorded itself, as an instance of the service.
 
-Sums are cumulative since this process joined; exponential histograms stay exponential. Needs `opentelemetry-proto`
-(`pip install proftool[service]`), imported in the keeper's thread at the first export, never on a request.
+Sums are cumulative since this process joined; exponential histograms stay exponential. `opentelemetry-proto` is imported in the
+keeper's thread at the first export, never on a request.
 
 Source: opentelemetry-proto, metrics/v1/metrics.proto; names of resources by the semantic conventions.
 """

@@ -10,7 +10,7 @@ from store.stores import profile, store_in
 
 from proftool.contracts_store import RunQuery
 from proftool.formats import native
-from proftool.store.redact import redact_argv, redact_profile
+from proftool.store.redact import Redactor, StreamRedactor, redact_argv, redact_profile
 
 CANARY = "Canary7Q9zX4"
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJDYW5hcnkifQ.c2lnbmF0dXJlLWNhbmFyeQ"
@@ -102,3 +102,17 @@ def test_canary_is_in_no_file_of_the_store(tmp_path: Path, monkeypatch: pytest.M
 def test_redaction_leaves_a_clean_profile_as_it_is() -> None:
     """The bytes do not change where there is nothing to hide."""
     assert native.dumps(redact_profile(profile(3), environ={})) == native.dumps(profile(3))
+
+
+def test_a_stream_is_redacted_by_the_same_rules() -> None:
+    """The short cuts of `StreamRedactor` let nothing through, whatever length; the user's patterns hold in words too."""
+    texts = [
+        "GET", "", "/orders/{id}", "x" * 600, f"--token {CANARY}", f"token={CANARY}", f"https://{CANARY}@github.com", f"a?sig={CANARY}",
+        f"Bearer {CANARY}", "AKIAIOSFODNN7EXAMPLE", "xoxb-1234567890", "sk-" + "a" * 20, JWT, "-----BEGIN PRIVATE KEY-----abc",
+        f"{'x ' * 400} password={CANARY}", f"token:\t'{CANARY}'", f"secret={CANARY}",
+    ]  # fmt: skip
+    stream = StreamRedactor()
+    for text in [*texts, *texts]:
+        assert stream.text(text) == Redactor().text(text)
+        assert CANARY not in stream.text(text)
+    assert StreamRedactor((r"u-\d+",)).text("u-77") == "***"
