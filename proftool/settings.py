@@ -51,6 +51,10 @@ class Settings:
     """What git ignores and the program needs: copied into the worktrees of `ab` and `bisect`, by path from the checkout's root."""
     html_size_bytes: int = 10_000_000
     """Bound of an HTML report."""
+    webhook: str | None = None
+    """Where alerts of services are posted, as Slack reads them; better set in the environment, for it is a secret."""
+    dashboard: str | None = None
+    """URL of a `proftool serve` that reads this store; messages of alerts link to it. None = they say what to type."""
     origins: Mapping[str, str] = field(default_factory=dict[str, str])
     """Setting -> `--flag`, `$PROFTOOL_…`, the pyproject.toml's path, or `default`."""
 
@@ -63,6 +67,13 @@ def _text(value: object) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ValueError("write a text that is not empty")
     return value
+
+
+def _url(value: object) -> str:
+    text = _text(value)
+    if not text.startswith(("http://", "https://")):
+        raise ValueError("write a URL that begins with https:// or http://")
+    return text
 
 
 def _editor(value: object) -> str:
@@ -131,6 +142,8 @@ READERS: dict[str, Callable[[object], object]] = {
     "editor": _editor,
     "html_size_bytes": _size,
     "carry": _paths,
+    "webhook": _url,
+    "dashboard": _url,
 }
 """Setting -> how its value is read; ValueError says what to write."""
 

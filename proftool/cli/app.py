@@ -37,6 +37,7 @@ VERBS: tuple[tuple[str, str], ...] = (
     ("label", "proftool.cli.label:label"),
     ("rm", "proftool.cli.rm:rm"),
     ("prune", "proftool.cli.prune:prune"),
+    ("incidents", "proftool.cli.incidents:incidents"),
     ("serve", "proftool.cli.serve:serve"),
     ("doctor", "proftool.cli.doctor:doctor"),
     ("mcp", "proftool.cli.mcp:mcp"),

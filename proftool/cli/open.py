@@ -11,7 +11,7 @@ from proftool.cli import options, output
 
 
 def open_(
-    run: Annotated[str, typer.Argument(metavar="RUN", help=options.RUN_HELP + " Or the ab-… of a comparison.")] = "@latest",
+    run: Annotated[str, typer.Argument(metavar="RUN", help=options.RUN_HELP + " Or an ab-… of a comparison, an incident-….")] = "@latest",
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Write the file and say where it is.")] = False,
     out: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Where to write it.")] = None,
     viewer: Annotated[str, typer.Option("--viewer", metavar="NAME", help="proftool (default), snakeviz or speedscope.")] = "proftool",
@@ -34,6 +34,15 @@ def open_(
         path = out or page
         if out is not None:
             out.write_bytes(page.read_bytes())
+        output.talk(opening.browse(path) if not no_browser else f"written to {path}")
+        return
+    if run.startswith("incident-"):
+        from proftool.workflows import incidents
+        from proftool.workflows.history import write_file
+
+        opened = incidents.load_incident(run, settings)
+        path = out or incidents.page_path(opened.incident, settings)
+        write_file(path, incidents.page(opened, settings))
         output.talk(opening.browse(path) if not no_browser else f"written to {path}")
         return
     shown = showing.load(run, store, Path.cwd())

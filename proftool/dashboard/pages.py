@@ -20,7 +20,7 @@ from proftool.contracts import ReportOptions
 from proftool.contracts_incidents import IncidentStore
 from proftool.contracts_store import RunQuery
 from proftool.contracts_telemetry import MetricStore, SpanQuery, TelemetryStore
-from proftool.dashboard.alerts import alerts
+from proftool.dashboard.alerts import AlertViews
 from proftool.dashboard.assets import static
 from proftool.dashboard.html import Html, error_answer, json_answer
 from proftool.dashboard.live import Feed
@@ -59,6 +59,7 @@ def application(stores: Stores, settings: Settings) -> tuple[Starlette, Feed]:
     options = ReportOptions(max_bytes=settings.html_size_bytes)
     runs, traces = RunViews(html, store, settings), TraceViews(telemetry, options)
     services = ServiceViews(telemetry, metrics, options)
+    alerts = AlertViews(metrics, stores.incidents, settings)
     feed = Feed(partial(_newest, store, telemetry))
     page = partial(_page, html)
 
@@ -82,7 +83,8 @@ def application(stores: Stores, settings: Settings) -> tuple[Starlette, Feed]:
         Route("/api/trace/{id}/span/{span}", _api(traces.span)),
         Route("/trace/{id}/flame", page(traces.flame)),
         *view("/queries", "queries", partial(queries, telemetry), "Queries"),
-        *view("/alerts", "alerts", partial(alerts, metrics, settings.project), "Alerts"),
+        *view("/alerts", "alerts", alerts.alerts, "Alerts"),
+        Route("/incident/{id}", page(alerts.incident)),
         Route("/events", feed.answer),
         Route("/static/{digest}/{name}", static),
     ]

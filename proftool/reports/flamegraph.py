@@ -17,6 +17,7 @@ from proftool.model.meta import Meta
 from proftool.model.profile import Profile
 from proftool.model.reconstruct import reconstruct
 from proftool.model.tree import Tree, node_self
+from proftool.reports.incident import Told
 from proftool.reports.page import Change, Comparison, Extra, More, Page, page
 from proftool.reports.part import below, names
 
@@ -35,8 +36,8 @@ class FlameGraph:
         """As `render`, with what had to be folded."""
         return page(stacks(profile), _extra(profile, options), max_bytes=options.max_bytes)
 
-    def render_diff(self, diff: Diff, options: ReportOptions) -> bytes:
-        """The page of a diff: the union tree, both sides of every number, the verdicts."""
+    def render_diff(self, diff: Diff, options: ReportOptions, *, incident: Told | None = None) -> bytes:
+        """The page of a diff: the union tree, both sides of every number, the verdicts; of an incident with what is told of it."""
         changes = tuple(
             Change(
                 function=f.function, base_self=f.base_self, new_self=f.new_self, base_total=f.base_total, new_total=f.new_total,
@@ -51,10 +52,23 @@ class FlameGraph:
             reasons=diff.comparability.reasons, functions=changes, explained_share=diff.explained_share, explanation=diff.explanation,
         )  # fmt: skip
         extra = Extra(
-            title=f"{diff.base.name} → {diff.new.name}", metric=options.metric, editor=options.editor, comparison=comparison,
-            changes=_certain(diff),
+            title=f"{diff.base.name} → {diff.new.name}" if incident is None else incident_title(incident), metric=options.metric,
+            editor=options.editor, comparison=comparison, changes=_certain(diff), incident=incident,
         )  # fmt: skip
         return page(diff.profile, extra, max_bytes=options.max_bytes).content
+
+
+def draw_incident(shown: Profile | Diff, told: Told, options: ReportOptions) -> bytes:
+    """The page of an incident, with the diff of its bad time against a good one, or the profile alone."""
+    if isinstance(shown, Diff):
+        return report.render_diff(shown, options, incident=told)
+    extra = Extra(title=incident_title(told), metric=options.metric, editor=options.editor, incident=told)
+    return page(shown, extra, max_bytes=options.max_bytes).content
+
+
+def incident_title(told: Told) -> str:
+    """`slow-checkout of shop: p95 is 2.1, above 0.5`."""
+    return f"{told.alert} of {told.service}: {told.text}"
 
 
 class Parts:

@@ -25,6 +25,7 @@ from proftool.model.meta import Meta
 from proftool.model.profile import ROOT, TABLES, Metric, Profile
 from proftool.reports import thin
 from proftool.reports.compact import compact
+from proftool.reports.incident import Told
 from proftool.units import Unit, people
 from proftool.viewer import assets
 
@@ -111,6 +112,8 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     editor: str | None = None
     """URL of a source line, with {path}, {line} and {column}; None = the viewer's default."""
     more: More | None = None
+    incident: Told | None = None
+    """The page is of an incident: what is told of it above the profile."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +129,7 @@ class Extra:
     more: More | None = None
     sources: NDArray[np.integer] | None = None
     """With `more`: nodes of the whole profile that the nodes stand for, shape (n_nodes,); None = they are the whole profile's own."""
+    incident: Told | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +194,7 @@ def _drawn(whole: Profile, made: fold.Fold, extra: Extra, comparison: Comparison
     head = Head(
         title=extra.title, metric=extra.metric, metrics=shown.metrics, meta=shown.meta, strings=NO_TEXT, columns=(), folded=folded,
         thinned=tuple(filter(None, left_out)), comparison=told, editor=extra.editor, more=extra.more,
+        incident=extra.incident,
     )  # fmt: skip
     return *_html(shown, head, columns), folded
 

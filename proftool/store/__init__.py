@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from proftool.settings import Settings
     from proftool.store.database import RunTable
+    from proftool.store.incidents import SqlIncidentStore
     from proftool.store.logs import SqlLogStore
     from proftool.store.points import SqlMetricStore
     from proftool.store.runs import SqlRunStore
@@ -43,6 +44,13 @@ def open_logs(settings: Settings) -> SqlLogStore:
     from proftool.store.logs import SqlLogStore
 
     return SqlLogStore(_database(settings), redact=settings.redact)
+
+
+def open_incidents(settings: Settings) -> SqlIncidentStore:
+    """Where alerts of these settings leave what was around them: the same database; StoreError where there is no place for one."""
+    from proftool.store.incidents import SqlIncidentStore
+
+    return SqlIncidentStore(_database(settings), redact=settings.redact)
 
 
 def _database(settings: Settings) -> RunTable:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from proftool.errors import StoreError
 
-REVISIONS = ("0001", "0002", "0003")
+REVISIONS = ("0001", "0002", "0003", "0004")
 """Every schema that ever was, oldest first."""
 
 Ask = Callable[[str], Sequence[object]]

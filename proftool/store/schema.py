@@ -1,7 +1,8 @@
 """The tables. One row a run, wide: `list` reads nothing else; lists and maps are JSON text, times are integers in ns.
 
 What services leave stands in tables of its own: spans, slices (what an always-on sampler saw, a profile in native bytes: a minute takes
-some 10 kB, and goes as a row goes), findings, logs, and points of metrics (points.py; columns of many in one row).
+some 10 kB, and goes as a row goes), findings, logs, incidents with what alert
+rules have learned, and points of metrics (points.py; columns of many in one row).
 
 A change here needs a revision in migrations/versions; a test holds both to be the same. `runs.id` is the primary key; labels,
 commits and ages are answered from indexes, so that 100,000 runs are no slower than 100 (tests/perf/store.py).
@@ -177,4 +178,34 @@ point_blocks = Table(
     Column("content", LargeBinary, nullable=False),
     Index("point_blocks_by_metric", "metric_id", "until_ns"),
     Index("point_blocks_by_age", "resolution_s", "until_ns"),
+)
+
+incidents = Table(
+    "incidents",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("service", Text, nullable=False),
+    Column("alert", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("began_ns", BigInteger, nullable=False),
+    Column("fired_ns", BigInteger, nullable=False),
+    Column("seen_ns", BigInteger, nullable=False),
+    Column("ended_ns", BigInteger),
+    # What `forget` spares of slices, spans and findings.
+    Column("good_from_ns", BigInteger, nullable=False),
+    Column("good_until_ns", BigInteger, nullable=False),
+    Column("bad_from_ns", BigInteger, nullable=False),
+    Column("bad_until_ns", BigInteger, nullable=False),
+    Column("document", Text, nullable=False),
+    Index("incidents_by_fired", "fired_ns"),
+    Index("incidents_by_service", "service", "ended_ns"),
+)
+
+learned = Table(
+    "learned",
+    metadata,
+    Column("service", Text, primary_key=True),
+    Column("alert", Text, primary_key=True),
+    Column("time_ns", BigInteger, nullable=False),
+    Column("numbers", Text, nullable=False),
 )

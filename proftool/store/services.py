@@ -209,10 +209,12 @@ class SqlTelemetryStore:
             return () if connection is None else tuple(Finding(**row) for row in connection.execute(chosen).mappings())
 
     def forget(self, before_ns: int) -> int:
-        """Remove what ended before that time; how many rows."""
-        from sqlalchemy import delete
+        """Remove what ended before that time, but for what was around an incident; how many rows."""
+        from sqlalchemy import and_, delete, exists, or_
 
-        from proftool.store.schema import findings, slices, spans
+        from proftool.store.schema import findings, incidents, slices, spans
+
+        i = incidents.c
 
         with self._database.reading() as connection:
             if connection is None:
@@ -220,9 +222,28 @@ class SqlTelemetryStore:
         with self._database.writing() as connection:
             old = (
                 # No span lasts for a day longer than what is kept; the index is on the start.
-                delete(spans).where(spans.c.is_entry.in_((True, False)), spans.c.start_ns < before_ns),
-                delete(slices).where(slices.c.end_ns < before_ns),
-                delete(findings).where(findings.c.last_ns < before_ns),
+                # A trace runs through several services: of an incident's time those of all services stay.
+                delete(spans).where(
+                    spans.c.is_entry.in_((True, False)),
+                    spans.c.start_ns < before_ns,
+                    ~exists().where(spans.c.start_ns >= i.bad_from_ns, spans.c.start_ns < i.bad_until_ns),
+                ),
+                delete(slices).where(
+                    slices.c.end_ns < before_ns,
+                    ~exists().where(
+                        i.service == slices.c.service,
+                        or_(
+                            and_(slices.c.end_ns > i.good_from_ns, slices.c.start_ns < i.good_until_ns),
+                            and_(slices.c.end_ns > i.bad_from_ns, slices.c.start_ns < i.bad_until_ns),
+                        ),
+                    ),
+                ),
+                delete(findings).where(
+                    findings.c.last_ns < before_ns,
+                    ~exists().where(
+                        i.service == findings.c.service, findings.c.last_ns >= i.bad_from_ns, findings.c.first_ns < i.bad_until_ns
+                    ),
+                ),
             )
             return sum(connection.execute(one).rowcount for one in old)
 

@@ -2,25 +2,29 @@
 
 A rule that is broken for its `hold_s` begins an alert; it ends when the rule was whole for `RESOLVE_S`. Between the two nothing is
 sent but a reminder every `REPEAT_S`. The engine knows no clock and sends nothing itself: time comes with the samples, so a test
-runs a thousand hours in seconds; notify.py and incident.py are told of each change.
+runs a thousand hours in seconds; notify.py and incidents.py are told of each change.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
+from proftool.contracts_incidents import Suspect
 from proftool.telemetry.points import Sample
-from proftool.telemetry.rules import Broken, Rule
+from proftool.telemetry.rules import Broken, Degradation, Rule
 from proftool.telemetry.windows import History, read
 
 _LOG = logging.getLogger("proftool.telemetry.alerts")
 
 RESOLVE_S = 120.0
 REPEAT_S = 4 * 3600.0
+MAX_SEEN = 240
+"""Values of a rule that are remembered: an hour of looks every 15 s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,11 @@ class Alert:
     limit: float
     began_s: float
     time_s: float
+    incident: str = ""
+    """Id of what was kept of it; empty where nothing is."""
+    link: str = ""
+    """Where that is read: a URL, or a command."""
+    suspects: tuple[Suspect, ...] = ()
 
     @property
     def id(self) -> str:
@@ -55,13 +64,15 @@ class _Watch:
     firing_s: float | None = None
     told_s: float = 0.0
     last: Broken | None = None
+    seen: deque[tuple[float, float | None]] = field(default_factory=lambda: deque[tuple[float, float | None]](maxlen=MAX_SEEN))
+    """(time in s, value) of the looks."""
 
 
 class Alerts:
     """Looks at samples with rules and tells listeners what changed."""
 
-    def __init__(self, rules: Sequence[Rule], *, service: str, listeners: Sequence[Listener] = ()) -> None:
-        self._service = service
+    def __init__(self, rules: Sequence[Rule], *, service: str, listeners: Sequence[Listener] = (), resolve_s: float = RESOLVE_S) -> None:
+        self._service, self._resolve_s = service, resolve_s
         self._watches = [_Watch(rule, History(rule.keep_s)) for rule in rules]
         self.listeners = list(listeners)
 
@@ -71,11 +82,40 @@ class Alerts:
         for watch in self._watches:
             reading, bounds = read(samples, watch.rule.metric, watch.rule.labels, time_s)
             watch.history.add(reading, bounds)
+            watch.seen.append((time_s, watch.rule.value(watch.history)))
             alert = self._step(watch, watch.rule.look(watch.history), time_s)
             if alert is not None:
                 told.append(alert)
                 self._tell(alert, samples)
         return told
+
+    def rule(self, name: str) -> Rule | None:
+        """The rule of that name."""
+        return next((watch.rule for watch in self._watches if watch.rule.name == name), None)
+
+    def seen(self, name: str) -> tuple[tuple[float, float | None], ...]:
+        """(time in s, value) of a rule's last looks."""
+        return next((tuple(watch.seen) for watch in self._watches if watch.rule.name == name), ())
+
+    def firing(self) -> tuple[str, ...]:
+        """Names of the rules whose alert is not over."""
+        return tuple(watch.rule.name for watch in self._watches if watch.firing_s is not None)
+
+    def adopt(self, name: str, began_s: float, now_s: float) -> None:
+        """Another process told this one: it goes on here, and is not told again."""
+        for watch in self._watches:
+            if watch.rule.name == name and watch.firing_s is None:
+                watch.firing_s, watch.told_s = began_s, now_s
+
+    def learned(self) -> dict[str, tuple[float, ...]]:
+        """What the rules have learned, for the process that comes after this one."""
+        return {w.rule.name: tuple(w.rule.learned) for w in self._watches if isinstance(w.rule, Degradation)}
+
+    def teach(self, learned: Mapping[str, Sequence[float]]) -> None:
+        """Go on from what was learned before; a rule that has learned itself keeps its own."""
+        for watch in self._watches:
+            if isinstance(watch.rule, Degradation) and not watch.rule.learned:
+                watch.rule.learned.extend(learned.get(watch.rule.name, ()))
 
     def _step(self, watch: _Watch, broken: Broken | None, now: float) -> Alert | None:
         if broken is None:
@@ -83,7 +123,7 @@ class Alerts:
             if watch.firing_s is None:
                 return None
             watch.whole_s = now if watch.whole_s is None else watch.whole_s
-            if now - watch.whole_s < RESOLVE_S:
+            if now - watch.whole_s < self._resolve_s:
                 return None
             alert = self._alert("resolved", watch, now)
             watch.firing_s = watch.whole_s = None
@@ -112,7 +152,7 @@ class Alerts:
 
 
 def watch(rules: Sequence[Rule], listeners: Sequence[Listener], *, every_s: float = 15.0) -> Callable[[], None]:
-    """Look at this service's samples every so often, in one of its workers; returns what ends that."""
+    """Look at this service's samples every so often, in one of its workers, and keep nothing; returns what ends that."""
     from proftool.telemetry.service import setup, subscribe
 
     alerts = Alerts(rules, service=setup().name, listeners=listeners)

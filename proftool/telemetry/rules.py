@@ -33,6 +33,7 @@ from typing import Protocol, cast
 
 from proftool.errors import UsageError
 from proftool.telemetry.windows import REQUESTS, History, Window
+from proftool.units import NS_PER_S, Unit, people
 
 BURN_WINDOWS = ((3600.0, 300.0, 14.4), (21600.0, 1800.0, 6.0))
 """(long, short, factor): both windows must burn that many times faster than the budget lasts; 2 % of a month's in an hour, 5 % in six."""
@@ -67,8 +68,22 @@ class Rule(Protocol):
         ...
 
     @property
+    def window_s(self) -> float:
+        """Trouble may have begun so long before the rule is broken."""
+        ...
+
+    @property
     def hold_s(self) -> float:
         """How long it must be broken before that is an alert."""
+        ...
+
+    @property
+    def measure(self) -> str:
+        """What it measures of the metric."""
+        ...
+
+    def value(self, history: History) -> float | None:
+        """What it measures now; None of too little."""
         ...
 
     def look(self, history: History) -> Broken | None:
@@ -93,14 +108,17 @@ class Threshold:
     def keep_s(self) -> float:
         return self.window_s
 
+    def value(self, history: History) -> float | None:
+        return measured(self.measure, history, self.window_s)
+
     def look(self, history: History) -> Broken | None:
-        value = measured(self.measure, history, self.window_s)
+        value = self.value(history)
         if value is None:
             return None
         if self.above is not None and value > self.above:
-            return Broken(value, self.above, f"{self.measure} is {value:.4g}, above {self.above:g}")
+            return Broken(value, self.above, f"{self.measure} is {_people(self, value)}, above {_people(self, self.above)}")
         if self.below is not None and value < self.below:
-            return Broken(value, self.below, f"{self.measure} is {value:.4g}, below {self.below:g}")
+            return Broken(value, self.below, f"{self.measure} is {_people(self, value)}, below {_people(self, self.below)}")
         return None
 
 
@@ -115,10 +133,15 @@ class Slo:
     metric: str = REQUESTS
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
     hold_s: float = 0.0
+    measure: str = "burn"
+    window_s: float = BURN_WINDOWS[0][1]
 
     @property
     def keep_s(self) -> float:
         return max(long for long, _, _ in BURN_WINDOWS)
+
+    def value(self, history: History) -> float | None:
+        return self.burn(history, self.window_s)
 
     def burn(self, history: History, seconds: float) -> float | None:
         """How many times faster than the objective allows; None of too few requests."""
@@ -162,11 +185,14 @@ class Degradation:
     def keep_s(self) -> float:
         return self.window_s
 
+    def value(self, history: History) -> float | None:
+        return measured(self.measure, history, self.window_s)
+
     def look(self, history: History) -> Broken | None:
         latest = history.latest
         if latest is None or latest.time_s < self._next_s:
             return self._last
-        value = measured(self.measure, history, self.window_s)
+        value = self.value(history)
         self._next_s = latest.time_s + self.window_s
         self._last = None if value is None else self._judge(value, history.window(self.window_s))
         return self._last
@@ -192,7 +218,8 @@ class Degradation:
             self.learned.append(seen)
             return None
         was = usual if share else math.exp(usual)
-        return Broken(value, was, f"{self.measure} is {value:.4g}, it was {was:.4g} over the last {len(self.learned)} windows")
+        text = f"{self.measure} is {_people(self, value)}, it was {_people(self, was)} over the last {len(self.learned)} windows"
+        return Broken(value, was, text)
 
 
 def measured(measure: str, history: History, window_s: float) -> float | None:
@@ -209,6 +236,29 @@ def measured(measure: str, history: History, window_s: float) -> float | None:
     if measure == "errors":
         return window.failed / window.total
     return window.quantile(float(f"0.{measure[1:]}"))
+
+
+def unit_of(rule: Rule) -> str:
+    """OpenTelemetry's unit of what a rule measures, as far as the metric's name tells it; `1` of a share, empty where it tells nothing."""
+    if rule.measure in ("errors", "burn"):
+        return "1"
+    if rule.measure == "rate":
+        return "1/s"
+    return "s" if rule.metric.endswith((".duration", ".delay")) else "By" if ".memory." in rule.metric else ""
+
+
+def _people(rule: Rule, value: float) -> str:
+    match unit_of(rule):
+        case "s":
+            return people(round(value * NS_PER_S), Unit.NANOSECONDS)
+        case "By":
+            return people(round(value), Unit.BYTES)
+        case "1":
+            return f"{value:.2%}"
+        case "1/s":
+            return f"{value:.4g}/s"
+        case _:
+            return f"{value:.4g}"
 
 
 # --- from [tool.proftool] ---------------------------------------------------------------------------------------------------

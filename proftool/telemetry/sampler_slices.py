@@ -28,6 +28,7 @@ from proftool.units import NS_PER_S
 if TYPE_CHECKING:
     from proftool.formats.identity import Identifier
     from proftool.model.builder import ProfileBuilder
+    from proftool.model.meta import Git
     from proftool.model.profile import Profile
 
 SLICE_S = 60.0
@@ -58,11 +59,18 @@ class Slicer:
     """Takes what the sampler saw, builds slices, and stores them."""
 
     def __init__(
-        self, service: str, store: TelemetryStore, sampler: Sampler, *, every_s: float = SLICE_S, project: Path | None = None
+        self,
+        service: str,
+        store: TelemetryStore,
+        sampler: Sampler,
+        *,
+        every_s: float = SLICE_S,
+        project: Path | None = None,
+        git: Git | None = None,
     ) -> None:
         self._service, self._store, self._sampler = service, store, sampler
         self._every_ns = int(every_s * NS_PER_S)
-        self._project = project or Path.cwd()
+        self._project, self._git = project or Path.cwd(), git
         self._lines = Lines()
         self._who: Identifier | None = None
         self._due_ns = time.monotonic_ns() + self._every_ns
@@ -71,6 +79,10 @@ class Slicer:
         """A slice, if it is time."""
         if time.monotonic_ns() >= self._due_ns:
             self.store_slice()
+
+    def hurry(self) -> None:
+        """The slice under way ends with the next beat."""
+        self._due_ns = 0
 
     def store_slice(self) -> Slice | None:
         """What was seen since the last one; None where nothing was."""
@@ -238,6 +250,7 @@ class Slicer:
             project_root=str(self._project),
             python=f"{platform.python_implementation()} {platform.python_version()}",
             host=platform.node() or None,
+            git=self._git,
         )
 
 

@@ -9,13 +9,17 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from proftool.contracts_incidents import IncidentStore
 from proftool.contracts_store import RunStore
 from proftool.contracts_telemetry import TelemetryStore
 from proftool.errors import ProftoolError
+from proftool.model.meta import Git
 from proftool.telemetry import tracing
+from proftool.telemetry.alerts import Listener
+from proftool.telemetry.incidents import Incidents, Watched
 from proftool.telemetry.on_demand import BURST_S, OnDemand
 from proftool.telemetry.queries import LIMITS, REPEATED, SLOW_NS
 from proftool.telemetry.sampler import BUDGET, MAX_HZ, Sampler
@@ -56,17 +60,29 @@ class Options:
     every_s: float = 1.0
     """Between two batches to the store."""
     keep_s: float = 7 * 86400.0
-    """What is older goes, looked at once an hour."""
+    """What is older goes, looked at once an hour; but for what was around an incident."""
+    keep_incidents_s: float = 90 * 86400.0
     project: Path | None = None
+    git: Git | None = None
+    """Which version of the project runs."""
+    alerts: Watched | None = None
+    """Rules to look at, and how often; None = those of the project's pyproject.toml."""
 
 
 class Watching:
     """What `watch` began."""
 
     def __init__(
-        self, tracing: tracing.Tracing, sampler: Sampler | None, slicer: Slicer | None, leaks: LeakWatch | None, demand: OnDemand | None
+        self,
+        tracing: tracing.Tracing,
+        sampler: Sampler | None,
+        slicer: Slicer | None,
+        leaks: LeakWatch | None,
+        demand: OnDemand | None,
+        incidents: Incidents | None = None,
     ):
         self.tracing, self.sampler, self.slicer, self._leaks, self.on_demand = tracing, sampler, slicer, leaks, demand
+        self.incidents = incidents
         self.on_stop: list[Callable[[], None]] = []
         """Called first when it stops."""
         self._is_over = False
@@ -79,6 +95,8 @@ class Watching:
         with self.tracing.writer.quietly():
             for last in self.on_stop:
                 last()
+            if self.incidents is not None:
+                self.incidents.stop()
             if self.on_demand is not None:
                 self.on_demand.stop()
             if self._leaks is not None:
@@ -98,8 +116,15 @@ def watch(
     *,
     options: Options | None = None,
     exporters: Sequence[Exporter] = (),
+    incidents: IncidentStore | None = None,
+    listeners: Sequence[Listener] = (),
 ) -> Watching:
-    """Watch this process; what was watched before under another name is stopped."""
+    """
+    Watch this process; what was watched before under another name is stopped.
+
+    Args:
+        incidents: where what is around an alert is kept; with it, `options.alerts` are looked at and `listeners` are told.
+    """
     chosen = options or Options()
     if tracing.CURRENT.tracing is not None:
         tracing.CURRENT.tracing.stop()
@@ -118,22 +143,27 @@ def watch(
         sampler = Sampler(budget=chosen.budget, max_hz=chosen.max_hz)
         sampler.loop_watches.append(BlockingWatch(writer, limit_ns=chosen.blocked_ns).look)
         if telemetry is not None:
-            slicer = Slicer(service, telemetry, sampler, every_s=chosen.slice_s, project=chosen.project)
+            slicer = Slicer(service, telemetry, sampler, every_s=chosen.slice_s, project=chosen.project, git=chosen.git)
             writer.beats.append(slicer.beat)
             writer.on_kept.append(slicer.kept)
         sampler.start()
     if telemetry is not None:
-        writer.beats.append(_forgetting(telemetry, int(chosen.keep_s * NS_PER_S)))
+        writer.beats.append(_forgetting(telemetry, int(chosen.keep_s * NS_PER_S), incidents, int(chosen.keep_incidents_s * NS_PER_S)))
     if chosen.leaks:
         leaks = LeakWatch(writer, window_s=chosen.leak_window_s, trace_s=chosen.leak_trace_s)
         writer.beats.append(leaks.beat)
     if runs is not None:
         demand = OnDemand(service, runs, writer, token=chosen.record_token, sampler=sampler, slicer=slicer, burst_s=chosen.burst_s)
         demand.start()
-    return Watching(traces, sampler, slicer, leaks, demand)
+    alerts = None
+    if incidents is not None and telemetry is not None and chosen.alerts is not None and chosen.alerts.rules:
+        watched = replace(chosen.alerts, slice_s=chosen.slice_s)
+        alerts = Incidents(service, watched, incidents, telemetry, listeners=listeners, writer=writer, slicer=slicer)
+        alerts.start()
+    return Watching(traces, sampler, slicer, leaks, demand, alerts)
 
 
-def _forgetting(telemetry: TelemetryStore, keep_ns: int) -> Callable[[], None]:
+def _forgetting(telemetry: TelemetryStore, keep_ns: int, incidents: IncidentStore | None, keep_incidents_ns: int) -> Callable[[], None]:
     """A beat that removes what is old, first after an hour: a program that ends sooner leaves it to the next."""
     due = [time.monotonic() + FORGET_S]
 
@@ -141,6 +171,9 @@ def _forgetting(telemetry: TelemetryStore, keep_ns: int) -> Callable[[], None]:
         if time.monotonic() >= due[0]:
             due[0] = time.monotonic() + FORGET_S
             try:
+                # Incidents first: what they spared goes with them.
+                if incidents is not None:
+                    incidents.forget_incidents(time.time_ns() - keep_incidents_ns)
                 telemetry.forget(time.time_ns() - keep_ns)
             except ProftoolError as error:
                 logging.getLogger("proftool.telemetry").warning("what is old stays in the store: %s", error)

@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import signal
 import threading
+from collections.abc import Sequence
 from types import FrameType
 from typing import TYPE_CHECKING
 
 from proftool import settings
 from proftool.errors import UsageError
+from proftool.units import NS_PER_S
 
 if TYPE_CHECKING:
+    from proftool.contracts_incidents import Version
+    from proftool.telemetry.alerts import Listener
+    from proftool.telemetry.incidents import Watched
+    from proftool.telemetry.rules import Rule
+    from proftool.telemetry.spans import Keep
     from proftool.telemetry.tracing_start import Options, Watching
 
 TOKEN = "PROFTOOL_RECORD_TOKEN"
+PACKAGES = (
+    "aiohttp", "anyio", "asyncpg", "django", "fastapi", "flask", "gunicorn", "httpx", "mysqlclient", "psycopg", "psycopg2", "pydantic",
+    "pymysql", "redis", "requests", "sqlalchemy", "starlette", "uvicorn", "werkzeug",
+)  # fmt: skip
+"""What services are made of; an incident keeps the versions of those that are loaded."""
 
 
 def watch(service: str, *, options: Options | None = None, otlp: str | bool = False) -> Watching:
@@ -28,14 +41,16 @@ def watch(service: str, *, options: Options | None = None, otlp: str | bool = Fa
         otlp: also send kept spans over OTLP: to that URL, or with True to where OpenTelemetry's environment variables say.
 
     Raises:
-        UsageError: no name, or no exporter is installed.
+        UsageError: no name, no exporter is installed, or a rule of `[tool.proftool.alerts]` or `slo` cannot be read.
         StoreError: there is no place for a store.
     """
     from dataclasses import replace
 
-    from proftool.store import open_metrics, open_store, open_telemetry
+    from proftool.launch.git import describe
+    from proftool.store import open_incidents, open_metrics, open_store, open_telemetry
     from proftool.telemetry import tracing_start
     from proftool.telemetry.points_keep import keep_points
+    from proftool.telemetry.service import setup
     from proftool.telemetry.spans_export import OtlpExporter
 
     if not service.strip():
@@ -46,12 +61,81 @@ def watch(service: str, *, options: Options | None = None, otlp: str | bool = Fa
         chosen = replace(chosen, record_token=os.environ.get(TOKEN) or None)
     if chosen.project is None:
         chosen = replace(chosen, project=found.project)
+    if chosen.git is None:
+        chosen = replace(chosen, git=describe(found.cwd))
+    watched = _watched(chosen, found)
+    setup(service=service)
     exporters = [OtlpExporter(otlp if isinstance(otlp, str) else None)] if otlp else []
-    watching = tracing_start.watch(service, open_telemetry(found), open_store(found), options=chosen, exporters=exporters)
+    watching = tracing_start.watch(
+        service,
+        open_telemetry(found),
+        open_store(found),
+        options=replace(chosen, alerts=watched, keep=_kept(chosen.keep, watched.rules or ())),
+        exporters=exporters,
+        incidents=open_incidents(found),
+        listeners=_listeners(found),
+    )
     watching.on_stop.append(keep_points(service, open_metrics(found), watching.tracing.writer))
     atexit.register(watching.stop)
     _stop_on_sigterm(watching)
     return watching
+
+
+def _watched(options: Options, found: settings.Settings) -> Watched:
+    """The rules asked for, else those of the project, and what runs here."""
+    from dataclasses import replace
+
+    from proftool.telemetry.incidents import Watched
+    from proftool.telemetry.rules import load_rules
+
+    watched, file = options.alerts or Watched(), settings.nearest(found.cwd, "pyproject.toml")
+    rules = watched.rules if watched.rules is not None else load_rules(file) if file else ()
+    return replace(watched, rules=rules, link=watched.link or found.dashboard, version=_version(options))
+
+
+def _kept(keep: Keep, rules: Sequence[Rule]) -> Keep:
+    """What a rule calls slow is kept as slow, where nobody said otherwise."""
+    from dataclasses import replace
+
+    from proftool.telemetry.rules import Slo, Threshold
+    from proftool.telemetry.spans import Keep
+    from proftool.telemetry.windows import REQUESTS
+
+    if keep != Keep():
+        return keep
+    limits = [rule.above for rule in rules if isinstance(rule, Threshold) and rule.metric == REQUESTS and rule.measure.startswith("p")]
+    limits += [rule.latency_s for rule in rules if isinstance(rule, Slo)]
+    return replace(keep, slow_ns=min([keep.slow_ns, *(round(limit * NS_PER_S) for limit in limits if limit)]))
+
+
+def _version(options: Options) -> Version:
+    import platform
+    import sys
+    from importlib import metadata
+
+    from proftool.contracts_incidents import Version
+
+    versions: dict[str, str] = {}
+    for name in ("proftool", *PACKAGES):
+        if name.replace("-", "_") in sys.modules:
+            with contextlib.suppress(metadata.PackageNotFoundError):  # run from a checkout
+                versions[name] = metadata.version(name)
+    git = options.git
+    return Version(
+        commit=git.commit if git else None,
+        branch=git.branch if git else None,
+        dirty=git.dirty if git else None,
+        python=f"{platform.python_implementation()} {platform.python_version()}",
+        host=platform.node() or None,
+        proftool=versions.pop("proftool", None),
+        packages=tuple(versions.items()),
+    )
+
+
+def _listeners(found: settings.Settings) -> list[Listener]:
+    from proftool.telemetry.notify import Webhook, to_log
+
+    return [to_log, *([Webhook(found.webhook)] if found.webhook else [])]
 
 
 def _stop_on_sigterm(watching: Watching) -> None:

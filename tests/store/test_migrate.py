@@ -89,11 +89,11 @@ def test_older_store_is_brought_up_with_its_runs(tmp_path: Path, monkeypatch: py
     scripts = tmp_path / "migrations"
     shutil.copytree(migrate.SCRIPTS, scripts, ignore=shutil.ignore_patterns("__pycache__"))
     (scripts / "versions" / "9999_next.py").write_text(
-        "import sqlalchemy as sa\nfrom alembic import op\nrevision, down_revision, branch_labels, depends_on = '9999', '0003', None, None\n"
+        "import sqlalchemy as sa\nfrom alembic import op\nrevision, down_revision, branch_labels, depends_on = '9999', '0004', None, None\n"
         "def upgrade():\n    op.add_column('runs', sa.Column('next', sa.Text))\n    op.execute(\"UPDATE runs SET next = 'yes'\")\n"
     )
     monkeypatch.setattr(migrate, "SCRIPTS", scripts)
-    monkeypatch.setattr(revisions, "REVISIONS", ("0001", "0002", "0003", "9999"))
+    monkeypatch.setattr(revisions, "REVISIONS", ("0001", "0002", "0003", "0004", "9999"))
     assert store_in(tmp_path).find(RunQuery()) == (run,)
     with closing(sqlite3.connect(tmp_path / NAME / "runs.db")) as connection:
         assert connection.execute("SELECT next FROM runs").fetchall() == [("yes",)]
@@ -107,13 +107,13 @@ def test_failed_migration_changes_nothing(tmp_path: Path, monkeypatch: pytest.Mo
     scripts = tmp_path / "migrations"
     shutil.copytree(migrate.SCRIPTS, scripts, ignore=shutil.ignore_patterns("__pycache__"))
     (scripts / "versions" / "9999_next.py").write_text(
-        "import sqlalchemy as sa\nfrom alembic import op\nrevision, down_revision, branch_labels, depends_on = '9999', '0003', None, None\n"
+        "import sqlalchemy as sa\nfrom alembic import op\nrevision, down_revision, branch_labels, depends_on = '9999', '0004', None, None\n"
         "def upgrade():\n    op.add_column('runs', sa.Column('next', sa.Text))\n    raise RuntimeError('half way')\n"
     )
     before = _schema(tmp_path / NAME / "runs.db")
     with monkeypatch.context() as patch:
         patch.setattr(migrate, "SCRIPTS", scripts)
-        patch.setattr(revisions, "REVISIONS", ("0001", "0002", "0003", "9999"))
+        patch.setattr(revisions, "REVISIONS", ("0001", "0002", "0003", "0004", "9999"))
         with pytest.raises(RuntimeError, match="half way"):
             store_in(tmp_path).find(RunQuery())
     assert _schema(tmp_path / NAME / "runs.db") == before
@@ -123,7 +123,7 @@ def test_failed_migration_changes_nothing(tmp_path: Path, monkeypatch: pytest.Mo
 def test_alembic_is_not_imported_where_nothing_is_due(tmp_path: Path) -> None:
     """It takes longer than the whole of `list`; making a store, adding and listing do without."""
     script = (
-        "import sys; from pathlib import Path; from store.stores import store_in, profile; from proftool.contracts import RunQuery\n"
+        "import sys; from pathlib import Path; from store.stores import store_in, profile; from proftool.contracts_store import RunQuery\n"
         f"folder = Path({str(tmp_path)!r}); store_in(folder).add(profile(1)); assert len(store_in(folder).find(RunQuery())) == 1\n"
         "print([name for name in sys.modules if name.startswith('alembic')])"
     )
@@ -149,7 +149,7 @@ def test_sqlalchemy_is_not_imported_to_add_or_find(tmp_path: Path) -> None:
     """It takes longer than a short program runs; only making, upgrading, changing and pruning a store need it."""
     store_in(tmp_path).add(profile(1))
     script = (
-        "import sys; from pathlib import Path; from store.stores import store_in, profile; from proftool.contracts import RunQuery\n"
+        "import sys; from pathlib import Path; from store.stores import store_in, profile; from proftool.contracts_store import RunQuery\n"
         f"store = store_in(Path({str(tmp_path)!r})); store.add(profile(2)); assert len(store.find(RunQuery(limit=5))) == 2\n"
         "assert store.size_bytes()\nprint([name for name in sys.modules if name.startswith('sqlalchemy')])"
     )

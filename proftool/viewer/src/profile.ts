@@ -1,5 +1,6 @@
 // The profile as the page holds it: the model's columns as typed arrays, plus the head. Nothing here touches the DOM.
 import { type Column, type Numbers, Strings, type Text, fromBase64, streams, unpack, unpackStrings } from "./codec";
+import type { Incident } from "./incident";
 import { COLUMNS, type Tables, type Unit, type Verdict } from "./schema";
 
 export interface Metric { name: string; unit: Unit; kind: "flow" | "stock"; mode: string }
@@ -28,7 +29,7 @@ export interface Comparison {
 export interface Head {
   schema: string; title: string; metric: string | null; metrics: Metric[]; meta: Meta; strings: Text; columns: Column[];
   folded: { nodes_before: number; nodes_after: number; mass: Record<string, number> } | null; thinned: string[]; comparison: Comparison | null;
-  editor: string | null; more: { url: string; under: string[] } | null;
+  editor: string | null; more: { url: string; under: string[] } | null; incident: Incident | null;
 }
 
 /** What one run, or the two sides of a diff, recorded. */

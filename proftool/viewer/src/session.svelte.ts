@@ -7,8 +7,8 @@ import { type Change, functionName, type Profile } from "./profile";
 import { functionTexts, matchFunctions, weigh } from "./search";
 import { APART, baseMetrics, build, callers, type Level, MERGED, rowFunction, rowName, type Shape, type View } from "./view";
 
-export type Tab = "flame" | "table" | "tree" | "sandwich" | "changes" | "source" | "quality";
-const TABS: readonly Tab[] = ["flame", "table", "tree", "sandwich", "changes", "source", "quality"];
+export type Tab = "incident" | "flame" | "table" | "tree" | "sandwich" | "changes" | "source" | "quality";
+const TABS: readonly Tab[] = ["flame", "incident", "table", "tree", "sandwich", "changes", "source", "quality"];
 
 /** A tree on a canvas, with its own zoom: the session's, or a half of the sandwich. */
 export interface Pane {
@@ -104,7 +104,7 @@ export class Session {
     const metric = metrics.find((m) => m.name === asked) ?? metrics.find((m) => m.name === "wall_time") ?? metrics.find((m) => m.name === "peak_bytes") ?? metrics[0];
     const dark = matchMedia("(prefers-color-scheme: dark)").matches;
     this.defaults = {
-      tab: "flame", metric: metric?.name ?? "", level: "function", lane: "-1", inverted: "", order: "heavy", focus: "-1", hidden: "", collapse: "", waiting: "",
+      tab: p.head.incident ? "incident" : "flame", metric: metric?.name ?? "", level: "function", lane: "-1", inverted: "", order: "heavy", focus: "-1", hidden: "", collapse: "", waiting: "",
       range: "", side: "union", colour: p.head.comparison ? "diff" : "category", flame: "", q: "", zoom: "0", theme: dark ? "dark" : "light", chosen: "-1",
     };
     this.restore(location.hash);

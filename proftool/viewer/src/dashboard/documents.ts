@@ -46,4 +46,8 @@ export interface Budget {
   service: string; name: string; objective: number; latency_s: number | null; n: number; n_bad: number; left_share: number | null; known_s: number; burns: [number, number | null][];
   days_ms: number[]; left: Numbers;
 }
-export interface Alerts { now_ms: number; alarms: { rules: RuleState[]; budgets: Budget[]; file: string | null; n_rules: number } }
+export interface Incident {
+  id: string; service: string; alert: string; state: "firing" | "resolved" | "lost"; text: string; route: string | null; began_ms: number; ended_ms: number | null; duration_s: number;
+  place: string; confidence: string;
+}
+export interface Alerts { now_ms: number; incidents: Incident[]; alarms: { rules: RuleState[]; budgets: Budget[]; file: string | null; n_rules: number } }
