@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from dashboard.conftest import Served
+from dashboard.serving import Served
 from playwright.sync_api import Browser
 
 from proftool import settings

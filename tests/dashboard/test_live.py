@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-from dashboard.conftest import Served, environment, until
+from dashboard.serving import Served, environment, until
 
 from proftool import settings
 from proftool.contracts_telemetry import Span

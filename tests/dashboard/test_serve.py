@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from dashboard.conftest import Served, environment
+from dashboard.serving import Served, environment
 from playwright.sync_api import Browser, expect
 
 PROGRAM = "import sys\ndef work(n):\n    return sum(i * i for i in range(n))\nfor _ in range(int(sys.argv[1])):\n    work(20_000)\n"

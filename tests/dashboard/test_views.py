@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from dashboard.conftest import Shop
+from dashboard.serving import Shop
 from playwright.sync_api import Browser, Page, expect
 
 import proftool.viewer

@@ -30,7 +30,7 @@ def metrics(tmp_path: Path) -> SqlMetricStore:
 
 def durations(at_s: int, counts: Sequence[int], *, begin: int = BEGIN, process: str = "p", **labels: str) -> Point:
     """Cumulative buckets of a route since the begin."""
-    names = {"http.request.method": "GET", "http.route": "/a"} | {name.replace("_", "."): value for name, value in labels.items()}
+    names = {"http.request.method": "GET", "http.route": "/a"} | {name: value for name, value in labels.items()}
     return Point(
         service="shop", process=process, name="http.server.request.duration", kind="histogram", unit="s",
         labels=tuple(sorted(names.items())),
@@ -44,8 +44,8 @@ def test_rate_errors_and_quantiles_of_a_range(metrics: SqlMetricStore) -> None:
         [
             durations(9, (60, 0, 0, 0)), durations(19, (60, 60, 0, 0)),
             durations(19, (0, 0, 20, 0), process="q"),
-            durations(19, (20, 0, 0, 0), http_response_status_code="503"),
-            durations(19, (0, 0, 0, 40), http_route="/b"),
+            durations(19, (20, 0, 0, 0), **{"http.response.status_code": "503"}),
+            durations(19, (0, 0, 0, 40), **{"http.route": "/b"}),
         ]
     )  # fmt: skip
     found = requests(metrics, "shop", TimeRange(since_ns=BEGIN, until_ns=BEGIN + 20 * S, step_ns=20 * S))
