@@ -10,7 +10,6 @@ from collections.abc import Callable
 import uvicorn
 
 from proftool.dashboard.guard import Guard
-from proftool.dashboard.live import Feed
 from proftool.dashboard.pages import application, open_stores
 from proftool.dashboard.receiver import PATHS, routes
 from proftool.errors import UsageError
@@ -55,7 +54,11 @@ def serve(settings: Settings, *, host: str, port: int, token: str | None, ready:
         timeout_graceful_shutdown=_GRACE_S,
         lifespan="off",
     )
-    server = _Server(config, feed, lambda: ready(f"http://{named}:{port}/?token={key}"))
+    def ends() -> None:
+        receiver.refuse()
+        feed.close()
+
+    server = _Server(config, lambda: ready(f"http://{named}:{port}/?token={key}"), ends)
     try:
         with listening:
             server.run([listening])
@@ -64,11 +67,11 @@ def serve(settings: Settings, *, host: str, port: int, token: str | None, ready:
 
 
 class _Server(uvicorn.Server):
-    """Tells when it answers, and ends the streams first when it ends."""
+    """Tells when it answers, and when it is asked to end."""
 
-    def __init__(self, config: uvicorn.Config, feed: Feed, told: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, told: Callable[[], None], ends: Callable[[], None]) -> None:
         super().__init__(config)
-        self._feed, self._told = feed, told
+        self._told, self._ends = told, ends
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -76,7 +79,7 @@ class _Server(uvicorn.Server):
             self._told()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._feed.close()
+        self._ends()
         await super().shutdown(sockets)
 
 

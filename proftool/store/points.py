@@ -83,24 +83,27 @@ class SqlMetricStore:
 
         from proftool.store.schema import point_batches
 
-        good = [(_key(point), point) for point in points if _is_sound(point)]
+        known = self._known()
+        good = [(key, known.get(key), point) for point in points if _is_sound(point) for key in (_key(point),)]
         if not good:
             return len(points)
-        if time.monotonic() - self._cached_s > CACHE_S:
-            # A series that was silent for long may be forgotten, and its number given to another.
-            self._places, self._cached_s = {}, time.monotonic()
-        known = self._places
         new: dict[Key, Point] = {}
-        for key, point in good:
-            if key not in known and (key not in new or point.time_ns < new[key].time_ns):
+        for key, place, point in good:
+            if place is None and (key not in new or point.time_ns < new[key].time_ns):
                 new[key] = point
         with self._database.writing() as connection:
             made = self._register(connection, new) if new else {}
-            batches = _batches(good, known | made if made else known)
+            batches = _batches([(place or made.get(key), point) for key, place, point in good])
             if batches:
                 connection.execute(insert(point_batches), batches)
         known.update(made)
         return len(points) - sum(batch["points"] for batch in batches)
+
+    def _known(self) -> dict[Key, Place]:
+        if time.monotonic() - self._cached_s > CACHE_S:
+            # A series that was silent for long may be forgotten, and its number given to another.
+            self._places, self._cached_s = {}, time.monotonic()
+        return self._places
 
     def _register(self, connection: Connection, new: dict[Key, Point]) -> dict[Key, Place]:
         """Number the series that this process does not know yet."""
@@ -209,21 +212,27 @@ def _digest(*parts: object) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def _batches(points: Sequence[tuple[Key, Point]], places: dict[Key, Place]) -> list[Batch]:
+def _batches(points: Sequence[tuple[Place | None, Point]]) -> list[Batch]:
     """A row for each service; points of series that have no place are left out."""
-    by_service: dict[str, dict[tuple[int, int], list[tuple[int, Point]]]] = {}
-    for key, point in points:
-        place = places.get(key)
-        if place is not None:
-            by_service.setdefault(point.service, {}).setdefault((place.metric, place.buckets), []).append((place.series, point))
+    sections: dict[int, tuple[int, list[tuple[int, Point]]]] = {}
+    for place, point in points:
+        if place is None:
+            continue
+        section = sections.get(place.metric)
+        if section is None:
+            section = sections[place.metric] = (place.buckets, [])
+        section[1].append((place.series, point))
+    by_service: dict[str, list[int]] = {}
+    for metric, (_, found) in sections.items():
+        by_service.setdefault(found[0][1].service, []).append(metric)
     return [
         {
             "service": service,
-            "points": sum(map(len, sections.values())),
-            "until_ns": max(point.time_ns for found in sections.values() for _, point in found),
-            "content": dump_batch([_section(metric, buckets, found) for (metric, buckets), found in sections.items()]),
+            "points": sum(len(sections[metric][1]) for metric in metrics),
+            "until_ns": max(point.time_ns for metric in metrics for _, point in sections[metric][1]),
+            "content": dump_batch([_section(metric, *sections[metric]) for metric in metrics]),
         }
-        for service, sections in by_service.items()
+        for service, metrics in by_service.items()
     ]
 
 

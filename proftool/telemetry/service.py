@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from proftool.telemetry import metrics, workers
@@ -37,6 +37,8 @@ class Service:
     name: str
     folder: Path | None
     """Where the workers' files are; None: this process is read alone."""
+    since_ns: int
+    """When its counting began, ns since the epoch: when the first of its workers joined."""
 
 
 @dataclass(slots=True)
@@ -76,7 +78,7 @@ def setup(service: str | None = None, *, directory: str | Path | None = None, ru
     with _STATE.lock:
         if _STATE.service is None:
             name = service or os.environ.get("OTEL_SERVICE_NAME") or Path(sys.argv[0] or "python").stem or "python"
-            _STATE.service = Service(name=name, folder=_folder(name, directory))
+            _STATE.service = Service(name=name, folder=_folder(name, directory), since_ns=time.time_ns())
             _join()
             if runtime:
                 from proftool.telemetry.runtime import collect
@@ -110,8 +112,9 @@ def _join() -> None:
     try:
         _STATE.own = workers.join(service.folder)
         metrics.REGISTRY.move(_STATE.own.segment)
+        _STATE.service = replace(service, since_ns=workers.born(service.folder))
     except OSError as error:
-        _STATE.own, _STATE.service = None, Service(name=service.name, folder=None)
+        _STATE.own, _STATE.service = None, Service(name=service.name, folder=None, since_ns=time.time_ns())
         _LOG.warning("this worker of %s is counted alone: %s", service.name, error)
 
 
@@ -193,11 +196,11 @@ def _keeper(stop: threading.Event) -> None:
 
 
 def _tell(due: Sequence[_Subscription], now: float) -> None:
-    is_teller = _is_teller()
-    found, time_ns = samples() if is_teller else [], time.time_ns()
+    speaks = is_teller()
+    found, time_ns = samples() if speaks else [], time.time_ns()
     for subscription in due:
         subscription.due_s = now + subscription.every_s
-        if not (is_teller or subscription.each):
+        if not (speaks or subscription.each):
             continue
         try:
             subscription.listener(found, time_ns)
@@ -205,7 +208,8 @@ def _tell(due: Sequence[_Subscription], now: float) -> None:
             _LOG.exception("handing on metrics failed; it is tried again in %g s", subscription.every_s)
 
 
-def _is_teller() -> bool:
+def is_teller() -> bool:
+    """Is this worker the one that speaks for all? One is as long as it lives, then another."""
     own = _STATE.own
     if own is None:
         return True

@@ -1,7 +1,7 @@
 """All of it together: tracing, tracked databases and clients, the always-on sampler, watchers, and recordings on demand.
 
-`watch(service, telemetry, runs)` once a process; `stop()` of what it returns writes what waits. The stores are handed in: this room
-imports none. Safe across `fork`: the child's threads begin with its first request.
+`watch(service, telemetry, runs, metrics)` once a process; `stop()` of what it returns writes what waits. The stores are handed in: this
+room imports none. Safe across `fork`: the child's threads begin with its first request.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from pathlib import Path
 
 from proftool.contracts_incidents import IncidentStore
 from proftool.contracts_store import RunStore
-from proftool.contracts_telemetry import TelemetryStore
+from proftool.contracts_telemetry import MetricStore, TelemetryStore
 from proftool.errors import ProftoolError
 from proftool.model.meta import Git
 from proftool.telemetry import tracing
 from proftool.telemetry.alerts import Listener
 from proftool.telemetry.incidents import Incidents, Watched
 from proftool.telemetry.on_demand import BURST_S, OnDemand
+from proftool.telemetry.points_writer import EVERY_S, PointsWriter
 from proftool.telemetry.queries import LIMITS, REPEATED, SLOW_NS
 from proftool.telemetry.sampler import BUDGET, MAX_HZ, Sampler
 from proftool.telemetry.sampler_slices import SLICE_S, Slicer
@@ -59,6 +60,8 @@ class Options:
     """How long `kill -USR2` records."""
     every_s: float = 1.0
     """Between two batches to the store."""
+    metrics_s: float = EVERY_S
+    """Between two points of a metric in the store."""
     keep_s: float = 7 * 86400.0
     """What is older goes, looked at once an hour; but for what was around an incident."""
     keep_incidents_s: float = 90 * 86400.0
@@ -80,11 +83,10 @@ class Watching:
         leaks: LeakWatch | None,
         demand: OnDemand | None,
         incidents: Incidents | None = None,
+        points: PointsWriter | None = None,
     ):
         self.tracing, self.sampler, self.slicer, self._leaks, self.on_demand = tracing, sampler, slicer, leaks, demand
-        self.incidents = incidents
-        self.on_stop: list[Callable[[], None]] = []
-        """Called first when it stops."""
+        self.incidents, self._points = incidents, points
         self._is_over = False
 
     def stop(self) -> None:
@@ -93,8 +95,6 @@ class Watching:
             return
         self._is_over = True
         with self.tracing.writer.quietly():
-            for last in self.on_stop:
-                last()
             if self.incidents is not None:
                 self.incidents.stop()
             if self.on_demand is not None:
@@ -104,6 +104,8 @@ class Watching:
             self.tracing.writer.flush()
             if self.slicer is not None:
                 self.slicer.store_slice()
+        if self._points is not None:
+            self._points.stop()
         if self.sampler is not None:
             self.sampler.stop()
         self.tracing.stop()
@@ -113,6 +115,7 @@ def watch(
     service: str,
     telemetry: TelemetryStore | None,
     runs: RunStore | None = None,
+    metrics: MetricStore | None = None,
     *,
     options: Options | None = None,
     exporters: Sequence[Exporter] = (),
@@ -138,7 +141,7 @@ def watch(
         from proftool.telemetry import outgoing
 
         outgoing.track()
-    sampler = slicer = leaks = demand = None
+    sampler = slicer = leaks = demand = points = None
     if chosen.sampler:
         sampler = Sampler(budget=chosen.budget, max_hz=chosen.max_hz)
         sampler.loop_watches.append(BlockingWatch(writer, limit_ns=chosen.blocked_ns).look)
@@ -160,7 +163,9 @@ def watch(
         watched = replace(chosen.alerts, slice_s=chosen.slice_s)
         alerts = Incidents(service, watched, incidents, telemetry, listeners=listeners, writer=writer, slicer=slicer)
         alerts.start()
-    return Watching(traces, sampler, slicer, leaks, demand, alerts)
+    if metrics is not None:
+        points = PointsWriter(service, metrics, quietly=writer.quietly, every_s=chosen.metrics_s)
+    return Watching(traces, sampler, slicer, leaks, demand, alerts, points)
 
 
 def _forgetting(telemetry: TelemetryStore, keep_ns: int, incidents: IncidentStore | None, keep_incidents_ns: int) -> Callable[[], None]:

@@ -4,6 +4,7 @@
         PID-RANDOM.cells         a worker's segment (segments.py); its writer holds a lock on it (`flock`) as long as it lives
         folded.json              sums of workers that are gone, and which files are in it
         lock                     held by who folds
+        born                     when the group began, ns since the epoch
 
 The kernel releases a lock with its process, whatever killed it: no pid is guessed about. Folding writes the sums and the names of the
 files they are of in one rename, and removes the files after it, so that a kill at any moment counts nothing twice and nothing
@@ -21,6 +22,7 @@ import shutil
 import stat
 import sys
 import tempfile
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,6 +78,21 @@ def join(folder: Path) -> Own:
         os.close(descriptor)
         raise
     return Own(folder, name, segment, lock, os.getpid())
+
+
+def born(folder: Path) -> int:
+    """When the group began, ns since the epoch; the first that asks says so."""
+    path = folder / "born"
+    try:
+        return int(path.read_text())
+    except FileNotFoundError:
+        new = folder / f".born.{secrets.token_hex(4)}"
+        new.write_text(str(time.time_ns()))
+        # A link is made whole or not at all, and not over another's.
+        with contextlib.suppress(FileExistsError):
+            os.link(new, path)
+        new.unlink()
+        return int(path.read_text())
 
 
 def read(folder: Path) -> list[Sample]:

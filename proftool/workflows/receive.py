@@ -109,11 +109,18 @@ class Receiver:
             self._changed.notify()
         return job.answer
 
-    def close(self) -> None:
-        """Finish what is being written; what waits was never acknowledged, and its sender will send it again."""
+    def refuse(self) -> None:
+        """Take nothing more. What waits was never acknowledged: its senders are asked to come again."""
         with self._changed:
             self._is_over = True
+            waiting = list(self._waiting)
+            self._waiting.clear()
             self._changed.notify()
+        _tell_all(waiting, Outcome(retry=True, reason="the server ends"))
+
+    def close(self) -> None:
+        """Refuse, and finish what is being written."""
+        self.refuse()
         if self._thread is not None:
             self._thread.join()
 

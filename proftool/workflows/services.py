@@ -33,7 +33,7 @@ PACKAGES = (
 
 def watch(service: str, *, options: Options | None = None, otlp: str | bool = False) -> Watching:
     """
-    Keep traces, metrics, profiles and findings of this process in the project's store, until it ends.
+    Keep traces, profiles, findings and metrics of this process in the project's store, until it ends.
 
     Args:
         service: its name for people; the same for all of its workers.
@@ -49,7 +49,6 @@ def watch(service: str, *, options: Options | None = None, otlp: str | bool = Fa
     from proftool.launch.git import describe
     from proftool.store import open_incidents, open_metrics, open_store, open_telemetry
     from proftool.telemetry import tracing_start
-    from proftool.telemetry.points_keep import keep_points
     from proftool.telemetry.service import setup
     from proftool.telemetry.spans_export import OtlpExporter
 
@@ -70,12 +69,12 @@ def watch(service: str, *, options: Options | None = None, otlp: str | bool = Fa
         service,
         open_telemetry(found),
         open_store(found),
+        open_metrics(found),
         options=replace(chosen, alerts=watched, keep=_kept(chosen.keep, watched.rules or ())),
         exporters=exporters,
         incidents=open_incidents(found),
         listeners=_listeners(found),
     )
-    watching.on_stop.append(keep_points(service, open_metrics(found), watching.tracing.writer))
     atexit.register(watching.stop)
     _stop_on_sigterm(watching)
     return watching

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import logging
+import signal
 import socket
 import threading
 import time
@@ -382,6 +383,39 @@ def test_what_was_acknowledged_outlives_a_kill(fresh: Callable[..., Receiving]) 
             (value,) = lately(one, f"killed-{sender}")["n"].values
             assert value is not None
             assert value >= max(done) % 1_000_000 // 20 + 1
+
+
+def test_the_end_refuses_what_waits(fresh: Callable[..., Receiving]) -> None:
+    """SIGTERM among senders: each is answered, with 200 what is stored, with 503 or a closed door what is not; nothing is said."""
+    one = fresh(
+        prelude="import proftool.workflows.receive as r, time\nr.GROUP_BYTES = 1\n"
+        "old = r.Receiver._commit\ndef slow(self, jobs):\n    time.sleep(0.2)\n    old(self, jobs)\nr.Receiver._commit = slow"
+    )
+    statuses: dict[int, int] = {}
+
+    def send(sender: int) -> None:
+        for number in range(1000):
+            first = sender * 1_000_000 + number
+            try:
+                statuses[first] = one.post("/v1/traces", spans_body("ended", first, 1)).status_code
+            except httpx.HTTPError:
+                return
+            if statuses[first] != 200:
+                return
+
+    threads = [threading.Thread(target=send, args=(sender,)) for sender in range(6)]
+    for thread in threads:
+        thread.start()
+    while list(statuses.values()).count(200) < 3:
+        time.sleep(0.01)
+    one.process.send_signal(signal.SIGTERM)
+    for thread in threads:
+        thread.join()
+    assert one.process.wait(60) in (0, -signal.SIGTERM)
+    assert set(statuses.values()) == {200, 503}
+    stored = {int(span.span_id, 16) - 1 for span in one.spans.find_spans(SpanQuery(service="ended", limit=None))}
+    assert stored >= {first for first, status in statuses.items() if status == 200}
+    assert one.end() == ""
 
 
 def test_overload_turns_away_and_loses_nothing(fresh: Callable[..., Receiving]) -> None:
