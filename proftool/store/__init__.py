@@ -39,18 +39,18 @@ def open_metrics(settings: Settings) -> SqlMetricStore:
     return SqlMetricStore(_database(settings), redact=settings.redact)
 
 
-def open_logs(settings: Settings) -> SqlLogStore:
-    """Where logs of services of these settings are kept: the same database; StoreError where there is no place for one."""
-    from proftool.store.logs import SqlLogStore
-
-    return SqlLogStore(_database(settings), redact=settings.redact)
-
-
 def open_incidents(settings: Settings) -> SqlIncidentStore:
     """Where alerts of these settings leave what was around them: the same database; StoreError where there is no place for one."""
     from proftool.store.incidents import SqlIncidentStore
 
     return SqlIncidentStore(_database(settings), redact=settings.redact)
+
+
+def open_logs(settings: Settings) -> SqlLogStore:
+    """Where logs of services of these settings are kept: the same database; StoreError where there is no place for one."""
+    from proftool.store.logs import SqlLogStore
+
+    return SqlLogStore(_database(settings), redact=settings.redact)
 
 
 def _database(settings: Settings) -> RunTable:

@@ -10,7 +10,8 @@
 Labels: method (unknown ones are `_OTHER`), scheme, route (the framework's template; absent where nothing matched, never the path), status,
 `error.type` (the exception, `client_disconnect`, `incomplete_response`, or the status from 500 on).
 
-The instruments' series are bound to the label values once and found by one look-up (`_bound`) after that.
+What a request costs is a few look-ups and stores: a thread's cells are found by method and scheme when the request starts (`Counts`),
+and by route, status and error when it ends.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import sys
 import time
 from bisect import bisect_left
 from collections.abc import Callable
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 from proftool.telemetry.metrics import BYTES, HERE, REGISTRY, SECONDS, SERIES_LIMIT, Series, histogram, updown
 from proftool.telemetry.request import HOOKS, Request, tell
@@ -33,43 +34,116 @@ CONNECTION_SECONDS: Final = (0.1, 1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.
 _now = time.perf_counter_ns
 
 
-class _Active(dict[int, "memoryview[float]"]):
-    """Lane -> where requests under way are counted."""
+class Rare(NamedTuple):
+    """Series that few requests record to."""
 
-    def __init__(self, series: Series) -> None:
-        self._series = series
+    duration: Series
+    """For exemplars."""
+    first_byte: Series
+    received: Series
 
-    def make(self, lane: int) -> memoryview[float]:
-        """The lane's, if it is new here."""
-        found = self[lane] = self._series.at(lane).floats
+
+Cells = tuple["memoryview[int]", "memoryview[float]", "memoryview[int]", "memoryview[float]", "memoryview[float]", Rare]
+"""Of one lane: duration, its sum; size sent, its sum; requests under way; the rest."""
+
+FIRST_NS: Final = 5_000_000
+FIRST_BYTES: Final = 256
+"""Upper bounds of the buckets that most requests of a quick service are in: those are found without a bisection."""
+SECONDS_SUM: Final = len(SECONDS) + 1
+BYTES_SUM: Final = len(BYTES) + 1
+_INT_BYTES: Final = tuple(map(int, BYTES))
+LOOK_NS: Final = 100_000_000
+"""So long headers are not searched for a trace that an exemplar could point to, once there was none."""
+assert (SECONDS[0], BYTES[1]) == (FIRST_NS / 1e9, FIRST_BYTES)
+
+
+class Counts:
+    """Where one thread counts requests of one method and scheme."""
+
+    __slots__ = ("_cells", "_http", "_is_old", "active", "by_route", "has_bodies", "lane", "look_ns", "method", "scheme")
+
+    def __init__(self, http: HttpMetrics, lane: int, method: str, scheme: str) -> None:
+        self._http = http
+        self.lane = lane
+        self.method = method
+        self.scheme = scheme
+        self.active = http.active_of(method, scheme).at(lane).floats
+        self._cells: dict[tuple[str | None, int | None, str | None], Cells] = {}
+        """Route, status and error -> cells."""
+        self.by_route: dict[tuple[int, int | None], tuple[Cells, object]] = {}
+        """For the ASGI middleware: id of a framework's route, and status -> cells, and that route, so that the id stays its own."""
+        self.has_bodies = method not in ("GET", "HEAD", "OPTIONS")
+        """Other requests hardly ever have a body; one is measured as the application reads it."""
+        self.look_ns = 0
+        """Before that time no header is searched for an exemplar."""
+        self._is_old = False
+
+    def forget(self) -> None:
+        """The cells were replaced; requests under way are still counted by this object, in the new ones."""
+        self._is_old = True
+        self._cells.clear()
+        self.by_route.clear()
+
+    def end(self, request: Request) -> None:
+        """The request is over; `ended_ns` may be set already. Called by the thread that started it."""
+        ended_ns = request.ended_ns
+        if ended_ns is None:
+            ended_ns = request.ended_ns = _now()
+        status, error = request.status, request.error
+        if error is None and status is not None and status >= 500:
+            error = request.error = str(status)
+        if HOOKS.end:
+            tell(HOOKS.end, request)
+        key = (request.route_now(), status, error)
+        durations, duration_sum, sizes, size_sum, active, rare = self._cells.get(key) or self._find(key)
+        # What `Series.record` does, on cells that are looked up once.
+        seconds = (ended_ns - request.started_ns) / 1e9
+        durations[bisect_left(SECONDS, seconds)] += 1
+        duration_sum[SECONDS_SUM] += seconds
+        sizes[bisect_left(_INT_BYTES, request.sent)] += 1
+        size_sum[BYTES_SUM] += request.sent
+        active[0] -= 1
+        if request.received:
+            rare.received.record(request.received)
+        if request.streamed and request.first_byte_ns is not None:
+            rare.first_byte.record((request.first_byte_ns - request.started_ns) / 1e9)
+        if request.kept:
+            rare.duration.exemplify(seconds, request)
+
+    def here(self) -> Counts:
+        """Where this thread counts such requests."""
+        return self if self.lane == HERE.lane else self._http.counts(self.method, self.scheme)
+
+    def cells(self, route: str | None, status: int | None) -> Cells:
+        """Of requests without an error."""
+        key = (route, status, None)
+        return self._cells.get(key) or self._find(key)
+
+    def keep(self, route: object, status: int | None, cells: Cells) -> None:
+        """The template of that route is that of these cells wherever it is found."""
+        if not self._is_old and len(self.by_route) < SERIES_LIMIT:
+            self.by_route[id(route), status] = (cells, route)
+
+    def _find(self, key: tuple[str | None, int | None, str | None]) -> Cells:
+        found = self._http.cells(self.lane, self.method, self.scheme, *key)
+        if not self._is_old and len(self._cells) < SERIES_LIMIT:
+            self._cells[key] = found
         return found
 
 
-_Cells = tuple["memoryview[int]", "memoryview[float]", "memoryview[int]", "memoryview[float]", "memoryview[float]"]
-"""Of one lane: duration, its sum; size sent, its sum; requests under way."""
+class Counted(Request):
+    """A request that knows where it is counted. It is made without `Request.__init__`, whose call costs more than what it does."""
 
+    kind = "http"
+    counts: Counts
 
-class _Bound:
-    """The series of one combination of label values, and their cells, so that a request looks up both once."""
+    @property
+    def method(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]  # nobody sets one
+        return self.counts.method
 
-    __slots__ = ("active", "cells", "duration", "first_byte", "received", "sent")
-
-    def __init__(self, duration: Series, first_byte: Series, received: Series, sent: Series, active: Series) -> None:
-        self.duration = duration
-        self.first_byte = first_byte
-        self.received = received
-        self.sent = sent
-        self.active = active
-        self.cells: dict[int, _Cells] = {}
-
-    def of(self, lane: int) -> _Cells:
-        """The cells of a lane, made if they are new."""
-        duration, sent, active = self.duration.at(lane), self.sent.at(lane), self.active.at(lane)
-        found = self.cells[lane] = (duration.ints, duration.floats, sent.ints, sent.floats, active.floats)
-        return found
-
-
-Key = tuple[str, str, str | None, int | None, str | None]
+    @property
+    def scheme(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.counts.scheme
 
 
 class HttpMetrics:
@@ -91,65 +165,35 @@ class HttpMetrics:
         self._connection_duration = histogram(
             "websocket.server.connection.duration", description="How long WebSockets stayed open", buckets=CONNECTION_SECONDS
         )
-        self._bounds: dict[Key, _Bound] = {}
-        self._actives: dict[tuple[str, str], _Active] = {}
+        self.lanes: dict[int, dict[str, dict[str, Counts]]] = {}
+        """Lane -> scheme -> method -> where it counts. Only the lane's thread writes its own."""
         REGISTRY.moved.append(self._forget)
 
     def _forget(self) -> None:
-        self._bounds.clear()
-        self._actives.clear()
+        before = list(self.lanes.values())
+        self.lanes.clear()
+        for schemes in before:
+            for methods in list(schemes.values()):
+                for counts in list(methods.values()):
+                    counts.forget()
 
-    def start(self, request: Request) -> None:
-        """The request is under way; who asked for it is told."""
-        key = (request.method, request.scheme)
-        cells = self._actives.get(key)
-        if cells is None:
-            cells = self._actives[key] = _Active(self._active_of(key))
+    def counts(self, method: str, scheme: str) -> Counts:
+        """Where this thread counts them; any method may be asked for."""
+        if method not in METHODS:
+            method = "_OTHER"
         lane = HERE.lane
-        cell = cells.get(lane) or cells.make(lane)
-        cell[0] += 1
-        if HOOKS.start:
-            tell(HOOKS.start, request)
+        methods = self.lanes.setdefault(lane, {}).setdefault(scheme, {})
+        found = methods.get(method)
+        if found is None:
+            found = methods[method] = Counts(self, lane, method, scheme)
+        return found
 
-    def _active_of(self, key: tuple[str, str]) -> Series:
-        return self._active.series({"http.request.method": key[0], "url.scheme": key[1]})
+    def active_of(self, method: str, scheme: str) -> Series:
+        """The series of requests under way."""
+        return self._active.series({"http.request.method": method, "url.scheme": scheme})
 
-    def end(self, request: Request) -> None:
-        """The request is over; `ended_ns` may be set already."""
-        ended = request.ended_ns
-        if ended is None:
-            ended = request.ended_ns = _now()
-        status, error = request.status, request.error
-        if error is None and status is not None and status >= 500:
-            error = request.error = str(status)
-        route = request.route
-        if route is None:
-            route = request.route = request.resolve(request.carrier)
-        if HOOKS.end:
-            tell(HOOKS.end, request)
-        key = (request.method, request.scheme, route, status, error)
-        bound = self._bounds.get(key)
-        if bound is None:
-            bound = self._bind(key)
-        # What `Series.record` does, with one look at the lane: it is half of what a request costs here.
-        lane = HERE.lane
-        durations, duration_sum, sizes, size_sum, active = bound.cells.get(lane) or bound.of(lane)
-        seconds = (ended - request.started_ns) / 1e9
-        durations[bisect_left(SECONDS, seconds)] += 1
-        duration_sum[_SECONDS_SUM] += seconds
-        sent = request.sent
-        sizes[bisect_left(BYTES, sent)] += 1
-        size_sum[_BYTES_SUM] += sent
-        active[0] -= 1
-        if request.received:
-            bound.received.record(request.received)
-        if request.streamed and request.first_byte_ns is not None:
-            bound.first_byte.record((request.first_byte_ns - request.started_ns) / 1e9)
-        if request.kept:
-            bound.duration.exemplify(seconds, request)
-
-    def _bind(self, key: Key) -> _Bound:
-        method, scheme, route, status, error = key
+    def cells(self, lane: int, method: str, scheme: str, route: str | None, status: int | None, error: str | None) -> Cells:
+        """The lane's cells of that combination of label values."""
         labels: dict[str, object] = {"http.request.method": method, "url.scheme": scheme}
         if route is not None:
             labels["http.route"] = route
@@ -157,16 +201,10 @@ class HttpMetrics:
             labels["http.response.status_code"] = status
         if error is not None:
             labels["error.type"] = error
-        found = _Bound(
-            self._duration.series(labels),
-            self._first_byte.series(labels),
-            self._received.series(labels),
-            self._sent.series(labels),
-            self._active_of((method, scheme)),
-        )
-        if len(self._bounds) < SERIES_LIMIT:
-            self._bounds[key] = found
-        return found
+        of = self._duration.series(labels)
+        duration, sent, active = of.at(lane), self._sent.series(labels).at(lane), self.active_of(method, scheme).at(lane)
+        rare = Rare(of, self._first_byte.series(labels), self._received.series(labels))
+        return duration.ints, duration.floats, sent.ints, sent.floats, active.floats, rare
 
     def opened(self, request: Request) -> None:
         """A WebSocket asks to be opened."""
@@ -191,9 +229,6 @@ class HttpMetrics:
         series.record((request.ended_ns - request.started_ns) / 1e9)
         self._connections.add(-1, **{"url.scheme": request.scheme})
 
-
-_SECONDS_SUM: Final = len(SECONDS) + 1
-_BYTES_SUM: Final = len(BYTES) + 1
 
 _metrics: HttpMetrics | None = None
 
@@ -238,7 +273,7 @@ def asgi_route(scope: dict[str, object]) -> str | None:
         template = scope.get("path_template")
         return template if isinstance(template, str) else _django_route(scope.get("path")) if "django.urls" in sys.modules else None
     if (own := scope.get("fastapi")) is not None:
-        route = _effective(own) or route
+        route = effective_route(own) or route
     known = _TEMPLATES.get(id(route))
     if known is None or known[0] is not route:
         path = getattr(route, "path_format", None) or getattr(route, "path", None)
@@ -251,7 +286,8 @@ def asgi_route(scope: dict[str, object]) -> str | None:
     return _mounted(scope, known[1]) if "app_root_path" in scope else known[1]
 
 
-def _effective(own: object) -> object:
+def effective_route(own: object) -> object:
+    """What stands for the route in FastAPI's part of a scope: the context of a router that was included; None where there is none."""
     return own.get("effective_route_context") if isinstance(own, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
 
 

@@ -21,7 +21,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
-from typing import Final, Literal, final
+from typing import Final, Literal
 
 Kind = Literal["http", "websocket"]
 
@@ -39,7 +39,6 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_BEGINNING.acquire, after_in_parent=_BEGINNING.release, after_in_child=_BEGINNING.release)
 
 
-@final
 class Request:
     """A request under way, or just over.
 
@@ -47,7 +46,8 @@ class Request:
     `first_byte_ns` until the response starts, `ended_ns` until its last byte was handed on.
     """
 
-    # Class attributes are the defaults of what is not known yet: a request sets seven fields and not twenty.
+    # Class attributes are the defaults of what is not known yet: a request sets seven fields and not twenty. The ASGI middleware's
+    # own kind (asgi.py) sets five, and makes properties of the rest.
     span_id_drawn = 0
     trace_id_drawn = 0
     parent_id = 0
@@ -120,6 +120,18 @@ class Request:
                 if unread is None or not continue_trace(self, *unread(self.carrier)):
                     self.trace_id_drawn = draw(128) or 1
             return self.trace_id_drawn
+
+    def draw_id(self, low: int) -> None:
+        """Draw the trace id, its low 56 bits being those; nothing where it is drawn already."""
+        with _BEGINNING:
+            if not self.trace_id_drawn:
+                self.span_id_drawn = draw(64) or 1
+                self.trace_id_drawn = draw(72) << 56 | low or 1
+
+    @property
+    def has_parent(self) -> bool:
+        """Did a trace context come with the request?"""
+        return self.unread is not None or bool(self.parent_id or self.flags)
 
     @property
     def trace_id_hex(self) -> str:
@@ -240,7 +252,8 @@ def continue_trace(request: Request, traceparents: Sequence[str], tracestates: S
     if not trace_id or not parent_id:
         return False
     request.parent_id, request.flags = parent_id, int(flags, 16)
-    request.kept = request.kept or bool(request.flags & SAMPLED)
+    if request.flags & SAMPLED:
+        request.kept = True
     members = [member for header in tracestates for member in header.split(",") if member.strip()]
     if members and len(members) <= 32:
         request.tracestate = ",".join(member.strip() for member in members)

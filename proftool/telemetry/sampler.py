@@ -1,13 +1,17 @@
 """The always-on sampler: a thread that looks at every other thread some ten to a hundred times a second, and knows whom each works for.
 
-One sample is (thread, stack, tag): stacks are tuples of (code id, instruction) pairs, names and lines are found out when a slice is
+One sample is (thread, stack, tag): stacks are tuples of code ids and instructions, names and lines are found out when a slice is
 built (sampler_slices.py). A thread that used no processor time since the last look cannot have moved, so its stack is not walked again:
 forty idle workers cost what one costs. Weight of a sample is the time since the last look; it is *running* where the thread's own
 clock says so.
 
-The rate follows a budget: the sampler's own processor time, as a share of one core. It begins in the middle, is halved when it costs
-more, and raised when it costs less than half. What was achieved stands in the slice's meta.
+The rate follows a budget: the share of its time that a service loses by being looked at. That is what a look takes while nobody else
+has the GIL, and handing the GIL over twice, which no look can be without: 40 µs on an idle machine, and milliseconds where other processes
+want the processors, for the service has let go and the sampler is not on yet. Both are measured. The rate begins in the middle, goes
+down to what the budget pays for, and up while it costs less than half. What was achieved stands in the slice's meta.
 Looking from another thread needs the GIL: a call into C that holds it is seen at its end, and its time is counted there.
+
+A look finds nothing of what it needs in its processor's caches, so what can be found out later is (sampler_slices.py).
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import CodeType, FrameType
+from typing import NamedTuple
 
 from proftool.telemetry import request as requests
 from proftool.telemetry import tags
@@ -32,6 +37,8 @@ MIN_HZ, START_HZ, MAX_HZ = 10.0, 50.0, 100.0
 FLOOR_HZ = 1.0
 """Where even `MIN_HZ` is above the budget: the budget is the promise."""
 BUDGET = 0.01
+HANDOVER_NS = 40_000
+"""What two hand-overs of the GIL take a thread that computes, at the least: docs/pages/explanation/services.md."""
 MAX_DEPTH = 256
 MAX_STACKS = 20_000
 """Different (thread, route, stack) of one slice; beyond, samples are counted as missed."""
@@ -40,7 +47,8 @@ RECENT_NS = 30 * NS_PER_S
 RECENT_MAX = 50_000
 
 Stack = tuple[int, ...]
-"""(id of a code object, instruction), innermost first."""
+"""Ids of the code objects, innermost first; then their instructions, in the same order."""
+_DEPTHS = range(MAX_DEPTH)
 
 
 @dataclass(slots=True)
@@ -53,8 +61,7 @@ class Seen:
     samples: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Tagged:
+class Tagged(NamedTuple):
     """One sample of a trace."""
 
     at_ns: int
@@ -104,8 +111,8 @@ class Gathered:
     """What the sampler itself took."""
 
 
-Watch = Callable[[int, int, FrameType, Stack, "Tag | None"], None]
-"""Called for each running look at a thread that runs an event loop: time, thread, innermost frame, stack, tag."""
+Watch = Callable[[int, int, Stack, dict[int, CodeType], "Tag | None"], None]
+"""Called for each look at a thread that runs an event loop: time, thread, stack, the code objects by their ids, tag."""
 
 
 class Sampler:
@@ -123,7 +130,8 @@ class Sampler:
 
     def _begin(self) -> None:
         self._thread: threading.Thread | None = None
-        self._stopping = threading.Event()
+        # Held while the thread shall run. `Event.wait` takes the GIL six times a look, a lock twice.
+        self._running = threading.Lock()
         self._known: dict[int, _Thread] = {}
         self._codes: dict[int, CodeType] = {}
         self._recent: deque[Tagged] = deque(maxlen=RECENT_MAX)
@@ -148,18 +156,20 @@ class Sampler:
         """Begin to look; again changes nothing."""
         if self._thread is None:
             tags.follow_more(tags.FOLLOW_AT_FIRST)
-            self._thread = threading.Thread(target=self._run, name="proftool-sampler", daemon=True)
+            self._running.acquire()
+            self._thread = threading.Thread(target=self._run, args=(self._running,), name="proftool-sampler", daemon=True)
             self._thread.start()
 
     def stop(self) -> None:
         """Look no more."""
         requests.forget(tags.follow)
-        self._stopping.set()
         thread, self._thread = self._thread, None
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(5)
+        if thread is not None:
+            self._running.release()
+            self._running = threading.Lock()
+            if thread is not threading.current_thread():
+                thread.join(5)
         tags.stop()
-        self._stopping = threading.Event()
 
     def burst(self, rate_hz: float, seconds: float) -> None:
         """Look faster for a while, whatever the budget says."""
@@ -167,32 +177,38 @@ class Sampler:
 
     # --- the thread -----------------------------------------------------------------------------------------------------
 
-    def _run(self) -> None:
-        stopping = self._stopping
+    def _run(self, running: threading.Lock) -> None:
         own = threading.get_ident()
         jitter = random.Random()
-        last_ns = checked_ns = time.perf_counter_ns()
+        now = time.perf_counter_ns
+        last_ns = checked_ns = now()
         cpu_ns = time.thread_time_ns()
-        while not stopping.is_set():
+        lost_ns = 0
+        while True:
             burst = self._burst
             if burst is not None and time.monotonic() >= burst[1]:
                 burst = self._burst = None
-            rate_hz = burst[0] if burst else self.rate_hz
             # Not in step with anything that the service does at regular times.
-            stopping.wait(jitter.uniform(0.8, 1.2) / rate_hz)
-            now_ns = time.perf_counter_ns()
+            wait_ns = int(jitter.uniform(0.8, 1.2) * NS_PER_S / (burst[0] if burst else self.rate_hz))
+            asleep_ns = now()
+            if running.acquire(timeout=wait_ns / NS_PER_S):
+                running.release()
+                return
+            now_ns = now()
             with self._lock:
                 self._look(own, now_ns, now_ns - last_ns)
             last_ns = now_ns
+            # Who computes lets go of the GIL one switch interval after it was asked to; what comes after that is a hand-over that hangs.
+            hung_ns = now_ns - asleep_ns - wait_ns - int(sys.getswitchinterval() * NS_PER_S)
+            lost_ns += now() - now_ns + max(hung_ns, HANDOVER_NS)
             if now_ns - checked_ns >= NS_PER_S:
-                spent_ns = time.thread_time_ns() - cpu_ns
-                self._cpu_ns += spent_ns
+                self._cpu_ns += time.thread_time_ns() - cpu_ns
                 if not burst:
-                    self._adapt(spent_ns / (now_ns - checked_ns))
+                    self._adapt(lost_ns / (now_ns - checked_ns))
                 # A new loop is known by a request of its; tasks that nobody knows are known by theirs, for as long as there are any.
                 tags.follow_more(tags.FOLLOW_AT_FIRST if self._unknown else tags.FOLLOW_ON)
                 self._unknown = False
-                checked_ns, cpu_ns = now_ns, time.thread_time_ns()
+                checked_ns, cpu_ns, lost_ns = now_ns, time.thread_time_ns(), 0
 
     def _adapt(self, share: float) -> None:
         if share > self.budget:
@@ -242,7 +258,7 @@ class Sampler:
         if cpu_ns == 0 and last.stack is not None:
             stack, tag = last.stack, last.tag
         else:
-            stack, tag = self._walk(frame)
+            stack = self._walk(frame)
             if task is not tags.task_of(thread):
                 last.stack = None
                 self._missed += 1
@@ -250,17 +266,20 @@ class Sampler:
             if task is not None:
                 tag = tags.of_task(task)
                 self._unknown = self._unknown or (tag is None and not tags.is_known(task))
-            elif tag is None:
-                tag = tags.of_thread(thread)
+            elif thread in tags.LOOPS:
+                tag = None
+            else:
+                tag = tags.of_thread(thread) or tags.of_worker(frame)
             last.stack, last.tag = stack, tag
-        if self.loop_watches and thread in tags.LOOPS:
+        if thread in tags.LOOPS:
             for watch in self.loop_watches:
-                watch(now_ns, thread, frame, stack, tag)
+                watch(now_ns, thread, stack, self._codes, tag)
         route = None
         if tag is not None:
             request = tag.request
             route = f"{request.method} {request.route_now() or '(no route)'}" if request is not None else None
-            self._recent.append(Tagged(now_ns, thread, stack, tag.trace_id, tag.span_id, weight_ns, cpu_ns))
+            if tag.trace_id:
+                self._recent.append(Tagged(now_ns, thread, stack, tag.trace_id, tag.span_id, weight_ns, cpu_ns))
         key = (thread, route, stack)
         seen = self._seen.get(key)
         if seen is None:
@@ -277,24 +296,20 @@ class Sampler:
                 seen.waiting_ns += weight_ns
         self._samples += 1
 
-    def _walk(self, frame: FrameType | None) -> tuple[Stack, Tag | None]:
-        """The stack, and the tag of a worker's function where its frames carry one."""
-        codes = self._codes
-        stack: list[int] = []
-        tag: Tag | None = None
-        depth = 0
-        while frame is not None and depth < MAX_DEPTH:
-            code = frame.f_code
-            key = id(code)
-            if key not in codes:
-                codes[key] = code  # held, so that the id stays its own
-            stack.append(key)
-            stack.append(frame.f_lasti)
-            if code.co_name == "run" and tag is None:
-                tag = tags.of_worker(frame)
-            frame = frame.f_back
-            depth += 1
-        return tuple(stack), tag
+    def _walk(self, frame: FrameType) -> Stack:
+        codes: list[CodeType] = []
+        instructions: list[int] = []
+        inner: FrameType | None = frame
+        for _ in _DEPTHS:
+            codes.append(inner.f_code)
+            instructions.append(inner.f_lasti)
+            inner = inner.f_back
+            if inner is None:
+                break
+        ids = tuple(map(id, codes))
+        # Held, so that the ids stay their own.
+        self._codes.update(zip(ids, codes, strict=True))
+        return (*ids, *instructions)
 
     # --- what was seen ----------------------------------------------------------------------------------------------------
 

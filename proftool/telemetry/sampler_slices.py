@@ -14,10 +14,9 @@ import platform
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from proftool.contracts_telemetry import Slice, TelemetryStore
 from proftool.errors import ProftoolError
@@ -189,12 +188,13 @@ class Slicer:
             if known is not None:
                 return known
             frames: list[int] = []
-            for index in range(len(stack) - 2, -1, -2):
+            depth = len(stack) // 2
+            for index in range(depth - 1, -1, -1):
                 code = codes[stack[index]]
                 function = functions.get(stack[index])
                 if function is None:
                     function = functions[stack[index]] = self._function(builder, code)
-                frames.append(builder.frame(function, self._lines.line(code, stack[index + 1])))
+                frames.append(builder.frame(function, self._lines.line(code, stack[depth + index])))
             node = nodes[stack] = builder.stack(frames)
             return node
 
@@ -303,8 +303,7 @@ def _merged(profiles: Iterable[Profile | None]) -> Profile | None:
     return merge(found) if len(found) > 1 else found[0] if found else None
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """A place in the project's code that a stack runs through."""
 
     code: CodeType
@@ -312,11 +311,21 @@ class Place:
 
 
 def innermost_project(stack: Stack, codes: dict[int, CodeType], lines: Lines) -> Place | None:
-    """The innermost frame of the project's own code."""
+    """The innermost frame of the project's own code within the event loop; what started the loop only waits for it."""
     from proftool.telemetry.tags_code import is_project
 
-    for index in range(0, len(stack), 2):
+    depth = len(stack) // 2
+    for index in range(depth):
         code = codes.get(stack[index])
-        if code is not None and is_project(code.co_filename):
-            return Place(code, lines.line(code, stack[index + 1]))
+        if code is None:
+            continue
+        file = code.co_filename
+        if file.endswith(_LOOP_FILES) and code.co_name in _LOOP_FUNCTIONS:
+            return None
+        if is_project(file):
+            return Place(code, lines.line(code, stack[depth + index]))
     return None
+
+
+_LOOP_FILES = (os.path.join("asyncio", "base_events.py"), os.path.join("asyncio", "runners.py"))
+_LOOP_FUNCTIONS = ("run_forever", "run_until_complete", "run")

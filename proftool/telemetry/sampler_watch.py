@@ -17,13 +17,13 @@ import time
 import tracemalloc
 from collections import Counter, deque
 from pathlib import Path
-from types import CodeType, FrameType
+from types import CodeType
 from typing import Final
 
 from proftool.contracts_telemetry import Finding
 from proftool.telemetry import tags
 from proftool.telemetry.sampler import Stack
-from proftool.telemetry.sampler_slices import Lines
+from proftool.telemetry.sampler_slices import Lines, innermost_project
 from proftool.telemetry.spans_writer import Writer
 from proftool.telemetry.tags import Tag
 from proftool.telemetry.tags_code import is_project, place
@@ -35,17 +35,20 @@ WINDOW_S, TRACE_S, AGAIN_S = 20.0, 10.0, 600.0
 GROWTH_BYTES = 8 << 20
 """Of a window; less is what caches and warm-up take."""
 TRACE_FRAMES = 16
+MAX_SEEN = 2000
+"""Samples of one standstill; those of the first minute tell what it is."""
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 
 
 class _Standstill:
-    """Since when a loop has not come round, and where it stood."""
+    """Since when a loop has not come round, and what its thread was seen at."""
 
-    __slots__ = ("beats", "places", "since_ns", "tag")
+    __slots__ = ("beats", "codes", "seen", "since_ns", "tag")
 
     def __init__(self, beats: int, now_ns: int) -> None:
         self.beats, self.since_ns = beats, now_ns
-        self.places: Counter[tuple[CodeType, int]] = Counter()
+        self.seen: list[Stack] = []
+        self.codes: dict[int, CodeType] = {}
         self.tag: Tag | None = None
 
 
@@ -57,7 +60,7 @@ class BlockingWatch:
         self._lines = Lines()
         self._standing: dict[int, _Standstill] = {}
 
-    def look(self, now_ns: int, thread: int, frame: FrameType, stack: Stack, tag: Tag | None) -> None:
+    def look(self, now_ns: int, thread: int, stack: Stack, codes: dict[int, CodeType], tag: Tag | None) -> None:
         """One sample of a thread with a loop."""
         watched = tags.LOOPS.get(thread)
         if watched is None:
@@ -67,20 +70,17 @@ class BlockingWatch:
             if standing is not None and now_ns - standing.since_ns >= self._limit_ns:
                 self._tell(standing, now_ns - standing.since_ns)
             standing = self._standing[thread] = _Standstill(watched.beats, now_ns)
-        inner: FrameType | None = frame
-        while inner is not None:
-            code = inner.f_code
-            if is_project(code.co_filename):
-                # By instruction, not `f_lineno`: a cached stack is as good as the frame.
-                standing.places[code, self._lines.line(code, inner.f_lasti)] += 1
-                standing.tag = tag or standing.tag
-                return
-            inner = inner.f_back
+        # Where the project stands in them is found out when it matters: almost always the loop is round again at the next look.
+        if len(standing.seen) < MAX_SEEN:
+            standing.seen.append(stack)
+            standing.codes, standing.tag = codes, tag or standing.tag
 
     def _tell(self, standing: _Standstill, stood_ns: int) -> None:
-        if not standing.places:
+        found = (innermost_project(stack, standing.codes, self._lines) for stack in standing.seen)
+        places = Counter(place for place in found if place is not None)
+        if not places:
             return
-        (code, line), seen = standing.places.most_common(1)[0]
+        (code, line), seen = places.most_common(1)[0]
         if seen < 2:
             return
         at, request, now_ns = place(code, line), standing.tag.request if standing.tag else None, time.time_ns()
@@ -97,7 +97,7 @@ class BlockingWatch:
                 + (f": `{text}`" if text else ""),
                 advice="await an asynchronous version of it, or move it off the loop: `await asyncio.to_thread(…)`",
                 route=f"{request.method} {request.route_now() or '(no route)'}" if request else None,
-                trace_id=f"{standing.tag.trace_id:032x}" if standing.tag else None,
+                trace_id=f"{standing.tag.trace_id:032x}" if standing.tag and standing.tag.trace_id else None,
                 first_ns=now_ns,
                 last_ns=now_ns,
             )

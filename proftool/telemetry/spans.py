@@ -18,6 +18,7 @@ import inspect
 import time
 from _thread import get_ident
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from types import CodeType, TracebackType
 from typing import Final, Protocol, TypeVar, cast
@@ -97,6 +98,23 @@ class LocalTrace:
         self.spans.clear()
         self.finish = None
         del self.entry
+
+
+@functools.cache
+def span_variable() -> ContextVar[Context] | None:
+    """OpenTelemetry's context variable, where its default runtime context is in use."""
+    contexts.get_current()
+    runtime = contexts._RUNTIME_CONTEXT  # pyright: ignore[reportPrivateUsage]
+    found = getattr(runtime, "_current_context", None)
+    return cast("ContextVar[Context]", found) if isinstance(found, ContextVar) else None
+
+
+@functools.cache
+def span_key() -> str:
+    """What the span stands under in OpenTelemetry's context."""
+    from opentelemetry.trace import propagation
+
+    return propagation._SPAN_KEY  # pyright: ignore[reportPrivateUsage]
 
 
 class Sink(Protocol):

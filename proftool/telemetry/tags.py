@@ -16,18 +16,17 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import functools
 import sys
 import threading
 import weakref
 from collections.abc import Callable, Coroutine, Generator
-from contextvars import Context, ContextVar
+from contextvars import Context
 from types import FrameType
 from typing import Any, Final, NamedTuple, cast
 
 from proftool.telemetry import request as requests
 from proftool.telemetry.request import CURRENT, THREADS, Request
-from proftool.telemetry.spans import ACTIVE, Span
+from proftool.telemetry.spans import ACTIVE, Span, span_key, span_variable
 
 BEAT_S = 0.02
 """How often a watched loop says that it is alive."""
@@ -37,6 +36,7 @@ class Tag(NamedTuple):
     """What a sample belongs to."""
 
     trace_id: int
+    """0 = a request whose trace nobody asked for."""
     span_id: int
     request: Request | None
 
@@ -155,34 +155,22 @@ def stop() -> None:
     LOOPS.clear()
 
 
-@functools.cache
-def _span_variable() -> ContextVar[Any] | None:
-    """OpenTelemetry's context variable, where its default runtime context is in use."""
-    from opentelemetry import context
-
-    context.get_current()
-    runtime = context._RUNTIME_CONTEXT  # pyright: ignore[reportPrivateUsage]
-    found = getattr(runtime, "_current_context", None)
-    return cast("ContextVar[Any]", found) if isinstance(found, ContextVar) else None
-
-
-@functools.cache
-def _span_key() -> str:
-    from opentelemetry.trace import propagation
-
-    return propagation._SPAN_KEY  # pyright: ignore[reportPrivateUsage]
-
-
 def of_context(context: Context) -> Tag | None:
     """The tag of whatever runs in that Context."""
-    variable = _span_variable()
+    variable = span_variable()
     request = context.get(CURRENT)
     if variable is not None:
         held: dict[str, object] | None = context.get(variable)
-        span = held.get(_span_key()) if held else None
-        if isinstance(span, Span):
-            return Tag(span.local.trace_id, span.span_id, request)
-    return Tag(request.trace_id, request.span_id, request) if request is not None else None
+        span = held.get(span_key()) if held else None
+        # An entry that nobody asked for stays so: its ids are the request's.
+        if isinstance(span, Span) and (local := span.__dict__.get("local")) is not None:
+            return Tag(local.trace_id, span.span_id, request)
+    return _of_request(request) if request is not None else None
+
+
+def _of_request(request: Request) -> Tag:
+    # Ids that nobody drew are in no trace that could be kept: the sampler does not draw them, that is a tenth of a look.
+    return Tag(request.trace_id_drawn, request.span_id_drawn, request)
 
 
 def task_of(thread: int) -> asyncio.Task[Any] | None:
@@ -198,7 +186,7 @@ def of_task(task: asyncio.Task[Any]) -> Tag | None:
     if context is not None:
         return of_context(context)
     request: Request | None = getattr(task, _REQUEST, None)
-    return Tag(request.trace_id, request.span_id, request) if request is not None else None
+    return _of_request(request) if request is not None else None
 
 
 def is_known(task: asyncio.Task[Any]) -> bool:
@@ -212,19 +200,26 @@ def of_thread(thread: int) -> Tag | None:
     if request is None:
         return None
     span = ACTIVE.get(thread)
-    if span is not None and span.local.trace_id == request.trace_id and not span.end_ns:
-        return Tag(request.trace_id, span.span_id, request)
-    return Tag(request.trace_id, request.span_id, request)
+    if span is not None and span.local.trace_id == request.trace_id_drawn and not span.end_ns:
+        return Tag(span.local.trace_id, span.span_id, request)
+    return _of_request(request)
 
 
 _WORKER_FILES: Final = ("anyio/_backends/_asyncio.py", "concurrent/futures/thread.py")
 
 
 def of_worker(frame: FrameType) -> Tag | None:
-    """The tag of a worker thread, by a frame of its that may carry a Context; None for every other frame."""
-    code = frame.f_code
-    if code.co_name != "run" or not code.co_filename.endswith(_WORKER_FILES):
-        return None
+    """The tag of a worker thread, by the first of its frames, from the innermost on, that carries a Context; None where none does."""
+    inner: FrameType | None = frame
+    while inner is not None:
+        code = inner.f_code
+        if code.co_name == "run" and code.co_filename.endswith(_WORKER_FILES) and (tag := _of_run(inner)) is not None:
+            return tag
+        inner = inner.f_back
+    return None
+
+
+def _of_run(frame: FrameType) -> Tag | None:
     carried = frame.f_locals
     context = carried.get("context")
     if not isinstance(context, Context):

@@ -82,11 +82,11 @@ class Watching:
         slicer: Slicer | None,
         leaks: LeakWatch | None,
         demand: OnDemand | None,
-        incidents: Incidents | None = None,
-        points: PointsWriter | None = None,
+        points: PointsWriter | None,
+        incidents: Incidents | None,
     ):
         self.tracing, self.sampler, self.slicer, self._leaks, self.on_demand = tracing, sampler, slicer, leaks, demand
-        self.incidents, self._points = incidents, points
+        self._points, self.incidents = points, incidents
         self._is_over = False
 
     def stop(self) -> None:
@@ -165,7 +165,7 @@ def watch(
         alerts.start()
     if metrics is not None:
         points = PointsWriter(service, metrics, quietly=writer.quietly, every_s=chosen.metrics_s)
-    return Watching(traces, sampler, slicer, leaks, demand, alerts, points)
+    return Watching(traces, sampler, slicer, leaks, demand, points, alerts)
 
 
 def _forgetting(telemetry: TelemetryStore, keep_ns: int, incidents: IncidentStore | None, keep_incidents_ns: int) -> Callable[[], None]:

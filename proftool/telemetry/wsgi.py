@@ -13,22 +13,23 @@ from typing import Any, cast
 
 from proftool.telemetry.http import (
     DISCONNECTED,
-    METHODS,
-    HttpMetrics,
+    Counted,
     django_route_of,
     http_metrics,
     qualified,
     server_timing,
     wsgi_route,
 )
-from proftool.telemetry.request import CURRENT, THREADS, Context, Request
+from proftool.telemetry.request import CURRENT, HOOKS, THREADS, Context, tell
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Callable[[bytes], object]]
 Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 _now = time.perf_counter_ns
+_new = object.__new__
 _SEEN = "proftool.request"
+_NO_PARTS: Iterator[bytes] = iter(())
 
 
 class WSGIMiddleware:
@@ -54,70 +55,71 @@ class WSGIMiddleware:
             self._is_ready = True
         if _SEEN in environ:
             return self.app(environ, start_response)
-        path = environ.get("PATH_INFO", "")
-        if path == self._metrics_path:
+        if self._metrics_path is not None and environ.get("PATH_INFO", "") == self._metrics_path:
             return _expose(start_response)
-        method = environ["REQUEST_METHOD"]
-        if method not in METHODS:
-            method = "_OTHER"
-        request = Request("http", method, environ.get("wsgi.url_scheme", "http"), path, environ, wsgi_route, _now())
+        exchange = _new(_Exchange)
+        exchange.counts = counts = self._http.counts(environ["REQUEST_METHOD"], environ.get("wsgi.url_scheme", "http"))
+        exchange.carrier = environ
+        exchange.server_starts = start_response
+        exchange.is_timed = self._server_timing
+        exchange.started_ns = _now()
         if (parent := environ.get("HTTP_TRACEPARENT")) is not None:
-            request.unread = wsgi_context
+            exchange.unread = wsgi_context
             if parent[-2:] != "00":  # sampled, perhaps: an exemplar may point to it
-                request.begin()
+                exchange.begin()
         length = environ.get("CONTENT_LENGTH", "")
         if length.isdigit():
-            request.received = int(length)
-        self._http.start(request)
-        response = _Response(request, self._http)
-
-        def starting(status: str, headers: list[tuple[str, str]], *exc_info: object) -> Callable[[bytes], object]:
-            request.status = int(status[:3])
-            if "werkzeug.request" in environ:
-                request.route_now()  # Flask forgets its request before the response is iterated
-            if self._server_timing:
-                headers = [*headers, ("Server-Timing", server_timing(request, _now()))]
-            write = start_response(status, headers, *exc_info)
-
-            def writing(data: bytes) -> object:
-                request.sent += len(data)
-                return write(data)
-
-            return writing
-
+            exchange.received = int(length)
+        counts.active[0] += 1
+        if HOOKS.start:
+            tell(HOOKS.start, exchange)
         environ[_SEEN] = True
-        response.enter()
+        CURRENT.set(exchange)
+        THREADS[get_ident()] = exchange
         try:
-            parts = self.app(environ, starting)
+            parts = self.app(environ, exchange.starting)
         except BaseException as error:
-            response.fail(error)
+            exchange.fail(error)
             raise
-        if request.route is None:
-            request.route = django_route_of(parts)
+        if exchange.route is None:
+            exchange.route = django_route_of(parts)
         wrapper = environ.get("wsgi.file_wrapper")
         if isinstance(wrapper, type) and isinstance(parts, wrapper):
-            _end_with(parts, response)
+            _end_with(parts, exchange)
             return parts
-        response.take(parts)
-        return response
+        exchange.take(parts)
+        return exchange
 
 
-class _Response:
-    """The application's response, watched."""
+class _Exchange(Counted):
+    """A request, and the application's response to it, watched."""
 
-    __slots__ = ("_close", "_http", "_is_over", "_parts", "request")
+    resolve = staticmethod(wsgi_route)
+    _is_over = False
+    _close: Callable[[], object] | None = None
+    _parts: Iterator[bytes]
+    server_starts: StartResponse
+    _write: Callable[[bytes], object]
+    is_timed: bool
 
-    def __init__(self, request: Request, http: HttpMetrics) -> None:
-        self.request = request
-        self._http = http
-        self._is_over = False
-        self._parts: Iterator[bytes] = iter(())
-        self._close: Callable[[], object] | None = None
+    @property
+    def path(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]  # nobody sets one
+        return cast(str, self.carrier.get("PATH_INFO", ""))
 
-    def enter(self) -> None:
-        """This thread serves the request from now on."""
-        CURRENT.set(self.request)
-        THREADS[get_ident()] = self.request
+    def starting(self, status: str, headers: list[tuple[str, str]], *exc_info: object) -> Callable[[bytes], object]:
+        """What the application calls to begin its response."""
+        self.status = int(status[:3])
+        if "werkzeug.request" in self.carrier:
+            self.route_now()  # Flask forgets its request before the response is iterated
+        if self.is_timed:
+            headers = [*headers, ("Server-Timing", server_timing(self, _now()))]
+        self._write = self.server_starts(status, headers, *exc_info)
+        return self.writing
+
+    def writing(self, data: bytes) -> object:
+        """What an application of the old kind writes its response to."""
+        self.sent += len(data)
+        return self._write(data)
 
     def take(self, parts: Iterable[bytes]) -> None:
         """Watch these parts."""
@@ -137,12 +139,11 @@ class _Response:
             self.fail(error)
             raise
         if part:
-            request = self.request
-            request.sent += len(part)
-            if request.first_byte_ns is None:
-                request.first_byte_ns = _now()
+            self.sent += len(part)
+            if self.first_byte_ns is None:
+                self.first_byte_ns = _now()
             else:
-                request.streamed = True
+                self.streamed = True
         return part
 
     def close(self) -> None:
@@ -151,15 +152,15 @@ class _Response:
             if self._close is not None:
                 self._close()
         finally:
-            if not self._is_over and self.request.method != "HEAD":
-                self.request.error = DISCONNECTED
+            if not self._is_over and self.method != "HEAD":
+                self.error = DISCONNECTED
             self.end()
 
     def fail(self, error: BaseException) -> None:
         """The application raised."""
-        self.request.error = qualified(error)
-        if self.request.status is None:
-            self.request.status = 500
+        self.error = qualified(error)
+        if self.status is None:
+            self.status = 500
         self.end()
 
     def end(self) -> None:
@@ -167,11 +168,13 @@ class _Response:
         if self._is_over:
             return
         self._is_over = True
-        self._http.end(self.request)
-        if CURRENT.get() is self.request:
+        self._parts = _NO_PARTS  # a generator that holds `starting` would be a cycle
+        self.counts.here().end(self)
+        if CURRENT.get() is self:
             CURRENT.set(None)
-        if THREADS.get(get_ident()) is self.request:
-            del THREADS[get_ident()]
+        thread = get_ident()
+        if THREADS.get(thread) is self:
+            del THREADS[thread]
 
 
 def wsgi_context(environ: dict[str, object]) -> Context:
@@ -180,7 +183,7 @@ def wsgi_context(environ: dict[str, object]) -> Context:
     return (str(environ["HTTP_TRACEPARENT"]),), (str(state),) if state else ()
 
 
-def _end_with(file: object, response: _Response) -> None:
+def _end_with(file: object, response: _Exchange) -> None:
     """Record the request when the server closes the file."""
     close = cast(Callable[[], object] | None, getattr(file, "close", None))
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 from telemetry.simulated import Simulated
 
+from proftool.contracts_incidents import Suspect
 from proftool.errors import UsageError
 from proftool.settings import load
 from proftool.telemetry.alerts import REPEAT_S, Alert, Alerts
-from proftool.telemetry.notify import Webhook
+from proftool.telemetry.notify import Webhook, body
 from proftool.telemetry.rules import Degradation, Rule, Slo, Threshold, load_rules, read_rules
 
 
@@ -152,6 +156,86 @@ def test_a_webhook_is_tried_again(receiver: tuple[str, list[bytes]], caplog: pyt
     assert (told["state"], told["alert"], told["value"]) == ("firing", "slow", 2)
     assert "secret" not in caplog.text
     assert "try 1 of 3" in caplog.text
+
+
+def firing(**fields: Any) -> Alert:
+    return Alert("firing", "slow <b>", "shop", "p95 is 2, above 1", 2, 1, 5, 65, **fields)
+
+
+def test_a_message_names_the_line_and_what_to_open() -> None:
+    """Slack's three characters are escaped, a URL becomes a link, and a receiver that reads fields finds them."""
+    suspect = Suspect(
+        function="outer.<locals>.pay", file="shop/pay.py", line=41, sources=("slow-query", "profile"), confidence="high",
+        evidence=("a query took 2 s", "takes 10 s"), advice="index it",
+    )  # fmt: skip
+    told = json.loads(body(firing(incident="incident-1", link="https://proftool.example/incident/incident-1", suspects=(suspect,))))
+    assert told["text"].splitlines() == [
+        ":red_circle: *slow &lt;b&gt;* of shop firing: p95 is 2, above 1",
+        "• outer.&lt;locals&gt;.pay (shop/pay.py:41) (high): a query took 2 s",
+        "<https://proftool.example/incident/incident-1|incident-1>",
+    ]
+    assert (told["id"], told["suspects"][0]["line"], told["suspects"][0]["advice"]) == ("incident-1", 41, "index it")
+    over = json.loads(body(replace(firing(incident="incident-1", link="proftool open incident-1"), state="resolved")))
+    assert over["text"].splitlines()[0].startswith(":large_green_circle: *slow &lt;b&gt;* of shop resolved after 1 min: ")
+    assert over["text"].splitlines()[-1] == "`proftool open incident-1`"
+
+
+class Broken(BaseHTTPRequestHandler):
+    """Does what its server was told to do wrong."""
+
+    def do_POST(self) -> None:
+        calls, how = self.server.calls, self.server.how  # type: ignore[attr-defined]
+        calls.append(how)
+        if how == "garbage":
+            self.wfile.write(b"what?\r\n\r\n")
+        elif how == "silence":
+            self.server.released.wait(30)  # type: ignore[attr-defined]
+        elif how != "cut":
+            self.send_response(int(how))
+            self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize(("how", "tries"), [("500", 3), ("429", 3), ("404", 1), ("garbage", 3), ("cut", 3), ("silence", 3)])
+def test_a_receiver_that_fails_costs_lines_in_the_log(how: str, tries: int, caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever it does, calling returns at once and nothing is raised; the log says that the message was given up, and not the URL."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Broken) as server:
+        server.calls, server.how, server.released = [], how, threading.Event()  # type: ignore[attr-defined]
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        hook = Webhook(f"http://127.0.0.1:{server.server_port}/hook/secret", pause_s=0.01, timeout_s=0.5)
+        hook(firing(incident="incident-1"))
+        assert hook.flush(60)
+        assert len(server.calls) == tries  # type: ignore[attr-defined]
+        # Another message finds it as ready as before.
+        server.how = "200"  # type: ignore[attr-defined]
+        hook(firing())
+        assert hook.flush(60)
+        assert server.calls[-1] == "200"  # type: ignore[attr-defined]
+        server.released.set()  # type: ignore[attr-defined]
+        server.shutdown()
+        thread.join()
+    assert caplog.text.count("the webhook failed") == tries
+    assert "got nothing of incident-1" in caplog.text
+    assert "secret" not in caplog.text
+
+
+def test_a_receiver_that_is_gone_for_long(caplog: pytest.LogCaptureFixture) -> None:
+    """Nobody listens: a message in excess is said, not kept."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    hook = Webhook(f"http://127.0.0.1:{port}/secret", pause_s=0.005, timeout_s=1)
+    for _ in range(150):
+        hook(firing())
+    assert hook.flush(120)
+    assert "does not keep up" in caplog.text
+    assert "given up" in caplog.text
+    assert "secret" not in caplog.text
+    with pytest.raises(UsageError):
+        Webhook("ftp://example")
 
 
 def test_a_project_may_hold_rules(tmp_path: Path) -> None:

@@ -181,6 +181,31 @@ def test_planted_faults_are_found_with_function_and_line(project: Path) -> None:
     assert all(finding.file.endswith("planted.py") for finding in findings.values())
 
 
+@pytest.mark.full
+def test_planted_faults_are_found_in_a_minute_with_everything_at_its_default(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`proftool.watch("planted")` and nothing else: each fault within 60 s of its first request, at its line."""
+    port = free_port()
+    store = telemetry_store(project)
+    paths = {"slow-query": "/report", "repeated-query": "/items", "blocking-call": "/checkout", "leak": "/search"}
+    places = {"slow-query": "report", "repeated-query": "name_of", "blocking-call": "charge_card", "leak": "remember"}
+    took: dict[str, float] = {}
+    with (
+        running("planted.py", port, cwd=project, port=port, PLAIN="1", SLEEP="2"),
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client,
+    ):
+        for id, path in paths.items():
+            begun = time.monotonic()
+            while id not in {finding.id for finding in store.find_findings()}:
+                assert time.monotonic() - begun < 60, f"{id} was not found"
+                assert client.get(path).status_code == 200
+                time.sleep(0.05)
+            took[id] = time.monotonic() - begun
+    found = {finding.id: (finding.function, finding.line) for finding in store.find_findings()}
+    assert found == {id: (places[id], line_of(id.replace("-", " "))) for id in paths}
+    with capsys.disabled():
+        print("\nfound after", ", ".join(f"{id} {seconds:.1f} s" for id, seconds in took.items()))
+
+
 def test_one_request_is_recorded_for_whoever_has_the_token(project: Path) -> None:
     """The header records that request with pyinstrument; a wrong token records nothing."""
     from store.stores import store_in

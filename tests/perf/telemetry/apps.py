@@ -1,0 +1,120 @@
+"""Stacks that are measured beside each other: one hello route of Starlette, in nothing and in what watches services.
+
+Also what uvicorn serves for the measurement under load: `app`, the stack that `STACK` names.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+App = Callable[[Any, Any, Any], Awaitable[None]]
+
+NONE = "nothing"
+METRICS = "proftool: metrics and trace context"
+EVERYTHING = "proftool: everything, as `watch` sets it"
+
+
+async def _hello(_request: Request) -> PlainTextResponse:
+    return PlainTextResponse("hello")
+
+
+def hello(handler: Any = _hello) -> App:
+    return Starlette(routes=[Route("/hello/{name}", handler)])
+
+
+class Timer:
+    """The least that could be done: a time, and one dictionary of buckets."""
+
+    def __init__(self, app: App) -> None:
+        self._app, self._buckets = app, dict[tuple[str, int], list[int]]()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        begun, status = time.perf_counter_ns(), 0
+
+        async def sending(message: Any) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        await self._app(scope, receive, sending)
+        self._buckets.setdefault((scope["method"], status), [0] * 64)[(time.perf_counter_ns() - begun).bit_length()] += 1
+
+
+def metrics() -> App:
+    from proftool.telemetry import ASGIMiddleware
+
+    return ASGIMiddleware(hello())
+
+
+def instrumentator() -> App:
+    from prometheus_fastapi_instrumentator.middleware import PrometheusInstrumentatorMiddleware
+
+    return PrometheusInstrumentatorMiddleware(hello())
+
+
+def otel(share: float | None, *, metrics: bool = False, inner: bool = False) -> App:
+    """OpenTelemetry's middleware: its SDK samples that share at the head and exports to nobody; None = without an SDK."""
+    from opentelemetry import trace
+    from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
+    from opentelemetry.metrics import NoOpMeterProvider
+
+    if share is None:
+        return OpenTelemetryMiddleware(
+            hello(), tracer_provider=trace.NoOpTracerProvider(), meter_provider=NoOpMeterProvider(), exclude_spans=["receive", "send"]
+        )
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+    from opentelemetry.sdk.trace.sampling import ParentBasedTraceIdRatio
+
+    class Null(SpanExporter):
+        def export(self, spans: Any) -> SpanExportResult:
+            return SpanExportResult.SUCCESS
+
+    provider = TracerProvider(sampler=ParentBasedTraceIdRatio(share))
+    provider.add_span_processor(BatchSpanProcessor(Null()))
+    tracer = provider.get_tracer("perf")
+
+    async def handler(_request: Request) -> PlainTextResponse:
+        with tracer.start_as_current_span("inner"):
+            return PlainTextResponse("hello")
+
+    return OpenTelemetryMiddleware(
+        hello(handler) if inner else hello(),
+        tracer_provider=provider,
+        meter_provider=MeterProvider() if metrics else NoOpMeterProvider(),
+        exclude_spans=["receive", "send"],
+    )
+
+
+def everything() -> App:
+    """The middleware, tracing with 1 % kept, tracked queries and clients, the always-on sampler, the watchers; all into a local store."""
+    from proftool import settings
+    from proftool.store import open_telemetry
+    from proftool.telemetry.tracing_start import Options, watch
+
+    folder = Path(os.environ["PERF_FOLDER"])
+    (folder / "pyproject.toml").touch()
+    watch("perf", open_telemetry(settings.load(folder, environ={})), options=Options(project=folder))
+    return metrics()
+
+
+SERVED: dict[str, Callable[[], App]] = {
+    NONE: hello,
+    METRICS: metrics,
+    EVERYTHING: everything,
+    "prometheus-fastapi-instrumentator": instrumentator,
+    "OpenTelemetry ASGI and SDK: metrics, 1 % traced": lambda: otel(0.01, metrics=True),
+}
+
+app: Any = SERVED[os.environ["STACK"]]() if "STACK" in os.environ else None
