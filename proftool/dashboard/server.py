@@ -54,6 +54,7 @@ def serve(settings: Settings, *, host: str, port: int, token: str | None, ready:
         timeout_graceful_shutdown=_GRACE_S,
         lifespan="off",
     )
+
     def ends() -> None:
         receiver.refuse()
         feed.close()
