@@ -148,7 +148,21 @@ def _readings(series: Sequence[Series]) -> list[tuple[int, list[Sample]]]:
         Description(one.name, _kind(one), one.unit, "", one.labels, one.edges) for one in series
     ]  # fmt: skip
     found: list[tuple[int, list[Sample]]] = []
+    is_known = False
     for step, time_ns in enumerate(series[0].times_ns):
+        was_known, is_known = is_known, any(one.values[step] is not None for one in series)
+        if not is_known:
+            continue
+        if not was_known and len(series[0].times_ns) > 1:
+            # What was counted in the first step of a stretch was counted since its begin: a window has two ends.
+            step_ns = series[0].times_ns[1] - series[0].times_ns[0]
+            before = [
+                Sample(of, one.labels, total, tuple(kept))
+                for of, one, total, kept in zip(descriptions, series, sums, counts, strict=True)
+                if one.kind != "gauge"
+            ]
+            if before:
+                found.append((time_ns - step_ns, before))
         samples: list[Sample] = []
         for index, one in enumerate(series):
             value, more = one.values[step], one.counts[step] if one.kind == "histogram" else None
@@ -160,8 +174,7 @@ def _readings(series: Sequence[Series]) -> list[tuple[int, list[Sample]]]:
             if more is not None:
                 counts[index] = [have + new for have, new in zip(counts[index], more, strict=True)]
             samples.append(Sample(descriptions[index], one.labels, sums[index], tuple(counts[index])))
-        if samples and any(one.values[step] is not None for one in series):
-            found.append((time_ns, samples))
+        found.append((time_ns, samples))
     return found
 
 

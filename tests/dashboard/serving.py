@@ -18,9 +18,8 @@ from pathlib import Path
 import httpx
 
 RULES = """
-[tool.proftool.alerts.slow-checkout]
-labels = {"http.route" = "/checkout"}
-measure = "p50"
+[tool.proftool.alerts.too-slow]
+measure = "p95"
 above = 0.1
 for = 0
 
