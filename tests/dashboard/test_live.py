@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
@@ -31,10 +32,11 @@ def served(tmp_path: Path) -> Iterator[Served]:
         one.end()
 
 
-def _open(served: Served) -> tuple[httpx.Client, httpx.Response]:
-    client = httpx.Client(base_url=served.base, cookies={"proftool": served.token}, timeout=120)
-    answer = client.send(client.build_request("GET", "/events"), stream=True)
-    return client, answer
+@contextmanager
+def _open(served: Served) -> Iterator[httpx.Response]:
+    with httpx.Client(base_url=served.base, cookies={"proftool": served.token}, timeout=120) as client:
+        with client.stream("GET", "/events") as answer:
+            yield answer
 
 
 def _until_event(lines: Iterator[str], name: str) -> None:
@@ -50,8 +52,7 @@ def _connections(served: Served) -> int:
 
 def test_a_new_trace_and_a_new_run_are_told(served: Served, tmp_path: Path) -> None:
     """Each by its own event, which carries nothing else."""
-    client, answer = _open(served)
-    with client:
+    with _open(served) as answer:
         assert answer.headers["content-type"].startswith("text/event-stream")
         lines = answer.iter_lines()
         _until_event(lines, "hello")
@@ -70,44 +71,33 @@ def test_a_new_trace_and_a_new_run_are_told(served: Served, tmp_path: Path) -> N
 
 
 def test_a_reader_that_goes_leaves_nothing(served: Served) -> None:
-    """Thirty streams come and go, some without a word: their connections go with them, and the bound holds for all that follow."""
-    for n in range(30):
-        client, answer = _open(served)
-        _until_event(answer.iter_lines(), "hello")
-        if n % 2:
-            answer.close()
-        client.close()
+    """Thirty streams come and go: their connections go with them, and the bound holds for all that follow."""
+    for _ in range(30):
+        with _open(served) as answer:
+            _until_event(answer.iter_lines(), "hello")
     until(lambda: _connections(served) == 0, "all connections to be gone")
-    held = [_open(served) for _ in range(MAX_STREAMS)]
-    try:
-        assert {answer.status_code for _, answer in held} == {200}
-        client, refused = _open(served)
-        with client:
+    with ExitStack() as held:
+        assert {held.enter_context(_open(served)).status_code for _ in range(MAX_STREAMS)} == {200}
+        with _open(served) as refused:
             assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
-    finally:
-        for client, _ in held:
-            client.close()
     until(lambda: _connections(served) == 0, "all connections to be gone")
-    client, answer = _open(served)
-    with client:
+    with _open(served) as answer:
         _until_event(answer.iter_lines(), "hello")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_end_of_the_server_ends_open_streams(served: Served, number: int) -> None:
     """In order: every reader gets the end of its stream, nothing is said, and nothing is waited for."""
-    held = [_open(served) for _ in range(5)]
-    streams = [answer.iter_lines() for _, answer in held]
-    for lines in streams:
-        _until_event(lines, "hello")
-    status, told = served.end(number)
-    assert status in (0, 130, -number)
-    assert not told
-    for lines in streams:
-        for _ in lines:  # a stream that was cut raises RemoteProtocolError
-            pass
-    for client, _ in held:
-        client.close()
+    with ExitStack() as held:
+        streams = [held.enter_context(_open(served)).iter_lines() for _ in range(5)]
+        for lines in streams:
+            _until_event(lines, "hello")
+        status, told = served.end(number)
+        assert status in (0, 130, -number)
+        assert not told
+        for lines in streams:
+            for _ in lines:  # a stream that was cut raises RemoteProtocolError
+                pass
 
 
 def test_nobody_without_the_token_listens(served: Served) -> None:
