@@ -34,9 +34,9 @@ def served(tmp_path: Path) -> Iterator[Served]:
 
 @contextmanager
 def _open(served: Served) -> Iterator[httpx.Response]:
-    with httpx.Client(base_url=served.base, cookies={"proftool": served.token}, timeout=120) as client:
-        with client.stream("GET", "/events") as answer:
-            yield answer
+    cookies = {"proftool": served.token}
+    with httpx.Client(base_url=served.base, cookies=cookies, timeout=120) as client, client.stream("GET", "/events") as answer:
+        yield answer
 
 
 def _until_event(lines: Iterator[str], name: str) -> None:
