@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypedDict
 from proftool.contracts_telemetry import Labels, Point, PointQuery, Series
 from proftool.store.points_ageing import Ageing, Retention
 from proftool.store.points_answer import answer
-from proftool.store.points_columns import UNKNOWN, Section, dump_batch, joined, pack, rows
+from proftool.store.points_columns import UNKNOWN, Section, dump_batch, section
 from proftool.store.redact import StreamRedactor
 from proftool.units import NS_PER_S
 
@@ -62,7 +62,9 @@ class Place(NamedTuple):
     buckets: int
 
 
-Key = tuple[str, str, str, str, str, Labels, tuple[float, ...]]
+Family = tuple[str, str, str, str, str, tuple[float, ...]]
+"""Service, process, name, kind, unit, edges."""
+Key = tuple[Family, Labels]
 
 
 class SqlMetricStore:
@@ -72,7 +74,7 @@ class SqlMetricStore:
         self._database = database
         self._redactor = StreamRedactor(redact)
         self._retention = retention or Retention()
-        self._places: dict[Key, Place] = {}
+        self._places: dict[Family, dict[Labels, Place]] = {}
         self._cached_s = time.monotonic()
 
     # --- adding -------------------------------------------------------------------------------------------------------------
@@ -83,33 +85,48 @@ class SqlMetricStore:
 
         from proftool.store.schema import point_batches
 
-        known = self._known()
-        good = [(key, known.get(key), point) for point in points if _is_sound(point) for key in (_key(point),)]
-        if not good:
+        known, places = self._known(), dict[Labels, Place]()
+        last: Point | None = None
+        placed: list[tuple[Place, Point]] = []
+        unplaced: list[Point] = []
+        for point in points:
+            if not _is_sound(point):
+                continue
+            # Points of a metric come one after the other: what they share is looked up once.
+            if last is None or not _is_of_family(point, last):
+                places = known.setdefault(_family(point), {})
+            last = point
+            place = places.get(point.labels)
+            if place is None:
+                unplaced.append(point)
+            else:
+                placed.append((place, point))
+        if not placed and not unplaced:
             return len(points)
-        new: dict[Key, Point] = {}
-        for key, place, point in good:
-            if place is None and (key not in new or point.time_ns < new[key].time_ns):
-                new[key] = point
         with self._database.writing() as connection:
-            made = self._register(connection, new) if new else {}
-            batches = _batches([(place or made.get(key), point) for key, place, point in good])
+            made = self._register(connection, unplaced) if unplaced else {}
+            placed += [(place, point) for point in unplaced if (place := made.get((_family(point), point.labels))) is not None]
+            batches = _batches(placed)
             if batches:
                 connection.execute(insert(point_batches), batches)
-        known.update(made)
-        return len(points) - sum(batch["points"] for batch in batches)
+        for (family, labels), place in made.items():
+            known.setdefault(family, {})[labels] = place
+        return len(points) - len(placed)
 
-    def _known(self) -> dict[Key, Place]:
+    def _known(self) -> dict[Family, dict[Labels, Place]]:
         if time.monotonic() - self._cached_s > CACHE_S:
             # A series that was silent for long may be forgotten, and its number given to another.
             self._places, self._cached_s = {}, time.monotonic()
         return self._places
 
-    def _register(self, connection: Connection, new: dict[Key, Point]) -> dict[Key, Place]:
+    def _register(self, connection: Connection, points: Sequence[Point]) -> dict[Key, Place]:
         """Number the series that this process does not know yet."""
         by_service: dict[str, dict[Key, Point]] = {}
-        for key, point in new.items():
-            by_service.setdefault(point.service, {})[key] = point
+        for point in points:
+            new, key = by_service.setdefault(point.service, {}), (_family(point), point.labels)
+            # The first point says since when it counts.
+            if key not in new or point.time_ns < new[key].time_ns:
+                new[key] = point
         made: dict[Key, Place] = {}
         for service, some in by_service.items():
             made |= self._register_service(connection, service, some)
@@ -204,20 +221,29 @@ def _buckets(point: Point) -> int:
     return len(point.edges) + 1 if point.kind == "histogram" else 0
 
 
-def _key(point: Point) -> Key:
-    return point.service, point.process, point.name, point.kind, point.unit, point.labels, point.edges
+def _family(point: Point) -> Family:
+    return point.service, point.process, point.name, point.kind, point.unit, point.edges
+
+
+def _is_of_family(point: Point, last: Point) -> bool:
+    return (
+        (point.edges is last.edges or point.edges == last.edges)
+        and point.name == last.name
+        and point.process == last.process
+        and point.service == last.service
+        and point.kind == last.kind
+        and point.unit == last.unit
+    )
 
 
 def _digest(*parts: object) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def _batches(points: Sequence[tuple[Place | None, Point]]) -> list[Batch]:
-    """A row for each service; points of series that have no place are left out."""
+def _batches(points: Sequence[tuple[Place, Point]]) -> list[Batch]:
+    """A row for each service."""
     sections: dict[int, tuple[int, list[tuple[int, Point]]]] = {}
     for place, point in points:
-        if place is None:
-            continue
         section = sections.get(place.metric)
         if section is None:
             section = sections[place.metric] = (place.buckets, [])
@@ -237,15 +263,15 @@ def _batches(points: Sequence[tuple[Place | None, Point]]) -> list[Batch]:
 
 
 def _section(metric: int, buckets: int, found: Sequence[tuple[int, Point]]) -> Section:
-    columns = (
+    lists = (
         [series for series, _ in found],
         [point.time_ns for _, point in found],
         [UNKNOWN if point.start_ns is None else point.start_ns for _, point in found],
         [point.value for _, point in found],
+        [count for _, point in found for count in point.counts],
     )
-    sorted_rows = joined([rows(columns, [point.counts for _, point in found], buckets)], buckets)
     marks = [(series, one.time_ns, one.trace_id, one.span_id, one.value) for series, point in found for one in point.exemplars]
-    return metric, buckets, pack(sorted_rows), marks
+    return section(metric, buckets, lists, marks)
 
 
 def _numbers(connection: Connection, table: Table, keys: Sequence[str]) -> dict[str, int]:

@@ -116,10 +116,10 @@ class Ageing:
             batches = _some_waiting(connection)
             found: dict[int, tuple[list[Rows], list[Marked]]] = {}
             for content in batches.values():
-                for metric, buckets, packed, marks in load_batch(content):
-                    parts, all_marks = found.setdefault(metric, ([], []))
-                    parts.append(unpack(packed, buckets))
-                    all_marks += marks
+                for section in load_batch(content):
+                    parts, all_marks = found.setdefault(section.metric, ([], []))
+                    parts.append(section.load())
+                    all_marks += section.marks
             known = metrics(connection, list(found))
             for number, (parts, marks) in found.items():
                 if (metric := known.get(number)) is not None:

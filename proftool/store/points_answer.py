@@ -16,7 +16,7 @@ import numpy as np
 from proftool.contracts_telemetry import Exemplar, Labels, PointQuery, Series
 from proftool.errors import UsageError
 from proftool.store.points_ageing import Metric, from_zero, last_rows, waiting
-from proftool.store.points_columns import Bools, Float64s, Int64s, Marked, Rows, increases, joined, load_batch, load_block, unpack
+from proftool.store.points_columns import Bools, Float64s, Int64s, Marked, Rows, Section, increases, joined, load_batch, load_block
 from proftool.units import NS_PER_S
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class _Wanted:
 def answer(connection: Connection, query: PointQuery) -> Sequence[Series]:
     """The series of every metric that fits, each a line over its processes."""
     found: list[Series] = []
-    batches: dict[str, list[tuple[int, int, bytes, list[Marked]]]] = {}
+    batches: dict[str, list[Section]] = {}
     for service, name, unit, metric in _metrics(connection, query):
         wanted = _wanted(connection, metric, query.labels)
         if not len(wanted.ids):
@@ -96,7 +96,7 @@ def _rows(
     wanted: _Wanted,
     since_ns: int,
     until_ns: int,
-    batches: Sequence[tuple[int, int, bytes, list[Marked]]],
+    batches: Sequence[Section],
 ) -> Iterator[tuple[Rows, list[Marked]]]:
     """Blocks one by one, then what is not folded yet."""
     from sqlalchemy import select
@@ -107,13 +107,13 @@ def _rows(
     asked = select(c.content).where(c.metric_id == metric.id, c.until_ns >= since_ns, c.from_ns < until_ns).order_by(c.from_ns)
     for content in connection.execute(asked).scalars():
         yield load_block(content, metric.buckets)
-    own = [(packed, marks) for number, _, packed, marks in batches if number == metric.id]
+    own = [section for section in batches if section.metric == metric.id]
     if own:
         last = last_rows(connection, metric)
-        new = joined([unpack(packed, metric.buckets) for packed, _ in own], metric.buckets)
+        new = joined([section.load() for section in own], metric.buckets)
         new = new.take(np.isin(new.ids, wanted.ids))
         added, _ = increases(last, new, kind=metric.kind, from_zero=from_zero(connection, last, new))
-        yield added, [mark for _, marks in own for mark in marks]
+        yield added, [mark for section in own for mark in section.marks]
 
 
 class _Lines:

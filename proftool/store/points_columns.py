@@ -51,8 +51,8 @@ class Rows:
         return Rows(self.ids[chosen], self.times[chosen], self.starts[chosen], self.values[chosen], self.counts[chosen])
 
 
-def rows(columns: Sequence[Sequence[float]], counts: Sequence[Sequence[int]], buckets: int) -> Rows:
-    """Rows of (ids, times, starts, values) and the counts of each."""
+def rows(columns: Sequence[Sequence[float]], counts: Sequence[int], buckets: int) -> Rows:
+    """Rows of (ids, times, starts, values) and the counts of each, one row after the other."""
     ids, times, starts, values = columns
     return Rows(
         np.asarray(ids, np.int64),
@@ -133,21 +133,45 @@ def _columns(data: bytes) -> Iterator[NDArray[np.generic]]:
 
 Marked = tuple[int, int, str, str, float]
 """An exemplar: series, time, trace, span, value."""
-Section = tuple[int, int, bytes, list[Marked]]
-"""A metric's part of a batch: metric, buckets, packed rows, exemplars."""
 
+
+class Section(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """
+    A metric's part of a batch, as plain lists: making arrays of a few rows each would cost more than all the rest of taking them in.
+
+    `rows`: (ids, times, starts, values, counts one row after the other), decoded where they are asked for.
+    """
+
+    metric: int
+    buckets: int
+    rows: msgspec.Raw
+    marks: list[Marked]
+
+    def load(self) -> Rows:
+        """Its rows."""
+        ids, times, starts, values, counts = _ROWS.decode(self.rows)
+        return rows((ids, times, starts, values), counts, self.buckets)
+
+
+Lists = tuple[list[int], list[int], list[int], list[float], list[int]]
 _SECTIONS = msgspec.msgpack.Decoder(list[Section])
+_ROWS = msgspec.msgpack.Decoder(Lists)
 _BLOCK = msgspec.msgpack.Decoder(tuple[bytes, list[Marked]])
+
+
+def section(metric: int, buckets: int, lists: Lists, marks: list[Marked]) -> Section:
+    """A metric's rows and exemplars for a batch."""
+    return Section(metric, buckets, msgspec.Raw(msgspec.msgpack.encode(lists)), marks)
 
 
 def dump_batch(sections: Sequence[Section]) -> bytes:
     """The content of a batch."""
-    return msgspec.msgpack.encode(sections)
+    return zlib.compress(msgspec.msgpack.encode(sections), _LEVEL)
 
 
 def load_batch(content: bytes) -> list[Section]:
     """What `dump_batch` made."""
-    return _SECTIONS.decode(content)
+    return _SECTIONS.decode(zlib.decompress(content))
 
 
 def dump_block(some: Rows, marks: Sequence[Marked]) -> bytes:

@@ -56,14 +56,11 @@ _DONE: dict[Any, Any] = {}
 
 def asgi_context(scope: dict[str, object]) -> Context:
     """Values of traceparent and tracestate in the scope."""
-    parents: list[str] = []
-    states: list[str] = []
-    for name, value in cast(list[tuple[bytes, bytes]], scope["headers"]):
-        if name == b"traceparent":
-            parents.append(value.decode("latin-1"))
-        elif name == b"tracestate":
-            states.append(value.decode("latin-1"))
-    return parents, states
+    headers = cast(list[tuple[bytes, bytes]], scope["headers"])
+    if b"traceparent" not in dict(headers):
+        return (), ()
+    parents = [value.decode("latin-1") for name, value in headers if name == b"traceparent"]
+    return parents, [value.decode("latin-1") for name, value in headers if name == b"tracestate"]
 
 
 def _header(scope: dict[str, object], wanted: bytes) -> bytes | None:

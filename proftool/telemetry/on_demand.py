@@ -176,11 +176,16 @@ class OnDemand:
         self._add(profile, label)
 
     def _add(self, profile: object, label: str) -> None:
+        from dataclasses import replace
+
         from proftool.model.profile import Profile
 
+        made = cast(Profile, profile)
+        # What pyinstrument says of a profiler that was started by hand is a line of this file.
+        made = made.with_meta(replace(made.meta, command=tuple(sys.orig_argv)))
         try:
             # A label is short and printable; a route may be neither.
-            self._runs.add(cast(Profile, profile), label="".join(c if c.isprintable() else "?" for c in label)[:200].strip())
+            self._runs.add(made, label="".join(c if c.isprintable() else "?" for c in label)[:200].strip())
         except ProftoolError as error:
             _LOG.warning("a recording cannot be stored: %s", error)
 

@@ -6,9 +6,9 @@ forty idle workers cost what one costs. Weight of a sample is the time since the
 clock says so.
 
 The rate follows a budget: the share of its time that a service loses by being looked at. That is what a look takes while nobody else
-has the GIL, and handing the GIL over twice, which no look can be without: 40 µs on an idle machine, and milliseconds where other processes
-want the processors, for the service has let go and the sampler is not on yet. Both are measured. The rate begins in the middle, goes
-down to what the budget pays for, and up while it costs less than half. What was achieved stands in the slice's meta.
+has the GIL, and handing the GIL over twice, which no look can be without: 40 µs on an idle machine, and milliseconds where other
+processes want the processors, for the service has let go and the sampler is not on yet. Both are measured. The rate begins in the middle,
+goes down to what the budget pays for, and up while it costs less than half. What was achieved stands in the slice's meta.
 Looking from another thread needs the GIL: a call into C that holds it is seen at its end, and its time is counted there.
 
 A look finds nothing of what it needs in its processor's caches, so what can be found out later is (sampler_slices.py).
@@ -136,7 +136,6 @@ class Sampler:
         self._codes: dict[int, CodeType] = {}
         self._recent: deque[Tagged] = deque(maxlen=RECENT_MAX)
         self._burst: tuple[float, float] | None = None
-        self._unknown = False
         self._lock = threading.Lock()
         self._clear()
 
@@ -155,7 +154,7 @@ class Sampler:
     def start(self) -> None:
         """Begin to look; again changes nothing."""
         if self._thread is None:
-            tags.follow_more(tags.FOLLOW_AT_FIRST)
+            tags.follow_more(1)
             self._running.acquire()
             self._thread = threading.Thread(target=self._run, args=(self._running,), name="proftool-sampler", daemon=True)
             self._thread.start()
@@ -183,37 +182,47 @@ class Sampler:
         now = time.perf_counter_ns
         last_ns = checked_ns = now()
         cpu_ns = time.thread_time_ns()
-        lost_ns = 0
+        held_ns = hung_ns = 0
+        hurried_from_s: float | None = None
         while True:
             burst = self._burst
             if burst is not None and time.monotonic() >= burst[1]:
                 burst = self._burst = None
+            # Who computes lets go of the GIL an interval after it was asked to: 5 ms are 200 looks a second, whatever a burst asks for.
+            if burst is not None and hurried_from_s is None:
+                hurried_from_s = sys.getswitchinterval()
+                sys.setswitchinterval(min(hurried_from_s, 0.5 / burst[0]))
+            elif burst is None and hurried_from_s is not None:
+                sys.setswitchinterval(hurried_from_s)
+                hurried_from_s = None
             # Not in step with anything that the service does at regular times.
             wait_ns = int(jitter.uniform(0.8, 1.2) * NS_PER_S / (burst[0] if burst else self.rate_hz))
             asleep_ns = now()
             if running.acquire(timeout=wait_ns / NS_PER_S):
                 running.release()
+                if hurried_from_s is not None:
+                    sys.setswitchinterval(hurried_from_s)
                 return
             now_ns = now()
             with self._lock:
                 self._look(own, now_ns, now_ns - last_ns)
             last_ns = now_ns
-            # Who computes lets go of the GIL one switch interval after it was asked to; what comes after that is a hand-over that hangs.
-            hung_ns = now_ns - asleep_ns - wait_ns - int(sys.getswitchinterval() * NS_PER_S)
-            lost_ns += now() - now_ns + max(hung_ns, HANDOVER_NS)
+            held_ns += now() - now_ns + HANDOVER_NS
+            # Beyond the interval after which who computes lets go of the GIL, and a hand-over as it should be.
+            hung_ns += max(now_ns - asleep_ns - wait_ns - int(sys.getswitchinterval() * NS_PER_S) - HANDOVER_NS, 0)
             if now_ns - checked_ns >= NS_PER_S:
                 self._cpu_ns += time.thread_time_ns() - cpu_ns
                 if not burst:
-                    self._adapt(lost_ns / (now_ns - checked_ns))
-                # A new loop is known by a request of its; tasks that nobody knows are known by theirs, for as long as there are any.
-                tags.follow_more(tags.FOLLOW_AT_FIRST if self._unknown else tags.FOLLOW_ON)
-                self._unknown = False
-                checked_ns, cpu_ns, lost_ns = now_ns, time.thread_time_ns(), 0
+                    self._adapt(held_ns / (now_ns - checked_ns), hung_ns / (now_ns - checked_ns))
+                tags.follow_more(1)  # a new loop is known by a request of its
+                checked_ns, cpu_ns, held_ns, hung_ns = now_ns, time.thread_time_ns(), 0, 0
 
-    def _adapt(self, share: float) -> None:
+    def _adapt(self, held: float, hung: float = 0.0) -> None:
+        share = held + hung
         if share > self.budget:
-            fitting = self.rate_hz * self.budget / share
-            self.rate_hz = max(fitting, FLOOR_HZ)
+            # A hand-over hangs where the machine has too much to do: that brings the rate down to the least that finds anything.
+            alone = self.rate_hz * self.budget / held if held else self.min_hz
+            self.rate_hz = max(self.rate_hz * self.budget / share, min(alone, self.min_hz), FLOOR_HZ)
         elif share < self.budget / 2:
             self.rate_hz = min(max(self.rate_hz * 1.25, self.min_hz), self.max_hz)
 
@@ -265,7 +274,6 @@ class Sampler:
                 return
             if task is not None:
                 tag = tags.of_task(task)
-                self._unknown = self._unknown or (tag is None and not tags.is_known(task))
             elif thread in tags.LOOPS:
                 tag = None
             else:
@@ -278,8 +286,7 @@ class Sampler:
         if tag is not None:
             request = tag.request
             route = f"{request.method} {request.route_now() or '(no route)'}" if request is not None else None
-            if tag.trace_id:
-                self._recent.append(Tagged(now_ns, thread, stack, tag.trace_id, tag.span_id, weight_ns, cpu_ns))
+            self._recent.append(Tagged(now_ns, thread, stack, tag.trace_id, tag.span_id, weight_ns, cpu_ns))
         key = (thread, route, stack)
         seen = self._seen.get(key)
         if seen is None:

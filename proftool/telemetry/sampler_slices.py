@@ -22,6 +22,7 @@ from proftool.contracts_telemetry import Slice, TelemetryStore
 from proftool.errors import ProftoolError
 from proftool.telemetry.sampler import Gathered, Sampler, Stack, Tagged
 from proftool.telemetry.spans import LocalTrace
+from proftool.telemetry.tags_code import here
 from proftool.units import NS_PER_S
 
 if TYPE_CHECKING:
@@ -69,8 +70,9 @@ class Slicer:
     ) -> None:
         self._service, self._store, self._sampler = service, store, sampler
         self._every_ns = int(every_s * NS_PER_S)
-        self._project, self._git = project or Path.cwd(), git
+        self._project, self._git = project or Path(here()), git
         self._lines = Lines()
+        self._has_failed = False
         self._who: Identifier | None = None
         self._due_ns = time.monotonic_ns() + self._every_ns
 
@@ -114,10 +116,13 @@ class Slicer:
     def _add(self, made: Slice) -> None:
         try:
             self._store.add_slices([made])
+            self._has_failed = False
         except ProftoolError as error:
             import logging
 
-            logging.getLogger("proftool.telemetry").warning("a profile of this service cannot be stored: %s", error)
+            if not self._has_failed:  # once, until it works again: a full disk would fill the log as well
+                logging.getLogger("proftool.telemetry").warning("a profile of this service cannot be stored: %s", error)
+            self._has_failed = True
 
     # --- profiles ---------------------------------------------------------------------------------------------------------
 
@@ -206,7 +211,7 @@ class Slicer:
         from proftool.model.profile import Category, Identified
 
         if self._who is None:
-            self._who = Identifier(self._project, cwd=Path.cwd())
+            self._who = Identifier(self._project, cwd=Path(here()))
         place = self._who.place(code.co_filename)
         if place.category is not Category.PROJECT:
             return builder.function(
@@ -246,7 +251,7 @@ class Slicer:
                     attached=True,
                 ),
             ),
-            cwd=os.getcwd(),
+            cwd=here(),
             project_root=str(self._project),
             python=f"{platform.python_implementation()} {platform.python_version()}",
             host=platform.node() or None,

@@ -26,7 +26,7 @@ from proftool.telemetry.sampler import Stack
 from proftool.telemetry.sampler_slices import Lines, innermost_project
 from proftool.telemetry.spans_writer import Writer
 from proftool.telemetry.tags import Tag
-from proftool.telemetry.tags_code import is_project, place
+from proftool.telemetry.tags_code import here, is_project, place
 from proftool.units import NS_PER_S, Unit, people
 
 BLOCKED_NS = 200_000_000
@@ -35,6 +35,8 @@ WINDOW_S, TRACE_S, AGAIN_S = 20.0, 10.0, 600.0
 GROWTH_BYTES = 8 << 20
 """Of a window; less is what caches and warm-up take."""
 TRACE_FRAMES = 16
+MAX_LOOKS = 3
+"""Allocations are traced for `TRACE_S`, and for two halves of it more where nothing was found at first."""
 MAX_SEEN = 2000
 """Samples of one standstill; those of the first minute tell what it is."""
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
@@ -97,7 +99,7 @@ class BlockingWatch:
                 + (f": `{text}`" if text else ""),
                 advice="await an asynchronous version of it, or move it off the loop: `await asyncio.to_thread(…)`",
                 route=f"{request.method} {request.route_now() or '(no route)'}" if request else None,
-                trace_id=f"{standing.tag.trace_id:032x}" if standing.tag and standing.tag.trace_id else None,
+                trace_id=f"{standing.tag.trace_id:032x}" if standing.tag else None,
                 first_ns=now_ns,
                 last_ns=now_ns,
             )
@@ -122,6 +124,7 @@ class LeakWatch:
         self._tracing_since: float | None = None
         self._is_ours = False
         self._middle: dict[tuple[str, int], int] | None = None
+        self._middle_s, self._due_s, self._looks = 0.0, 0.0, 0
         self._quiet_until = 0.0
 
     def beat(self) -> None:
@@ -163,32 +166,37 @@ class LeakWatch:
             return
         if self._middle is None:
             if for_s >= self._trace_s / 2:
-                self._middle = _held()
+                self._middle, self._middle_s, self._looks = _held(), for_s, 0
+                # Half the time after it, however late it was.
+                self._due_s = for_s + self._trace_s / 2
             return
-        if for_s < self._trace_s:
+        if for_s < self._due_s:
             return
-        end = _held()
+        self._looks += 1
+        # A machine that was busy with something else, a pause of the callers: half as long again, and once more, before it is given up.
+        if not self._tell(self._middle, _held(), for_s - self._middle_s) and self._looks < MAX_LOOKS:
+            self._due_s = for_s + self._trace_s / 2
+            return
         self.stop()
         self._resident.clear()
         self._quiet_until = time.monotonic() + self._again_s
-        self._tell(self._middle, end)
 
-    def _tell(self, middle: dict[tuple[str, int], int], end: dict[tuple[str, int], int]) -> None:
-        # What the growth that began this would come to in half the time that was traced; a leak is a good part of it.
-        expected = self._growth_bytes * (self._trace_s / 2) / self._window_s
+    def _tell(self, middle: dict[tuple[str, int], int], end: dict[tuple[str, int], int], seconds: float) -> bool:
+        # What the growth that began this would come to in these seconds; a leak is a good part of it.
+        expected = self._growth_bytes * seconds / self._window_s
         grown = sorted(((size - middle.get(at, 0), at) for at, size in end.items()), reverse=True)
-        now_ns = time.time_ns()
+        now_ns, has_told = time.time_ns(), False
         for growth, (file, line) in grown[:3]:
             if growth < 0.25 * expected or end[file, line] < 1.5 * middle.get((file, line), 0):
                 break
             text = linecache.getline(file, line).strip()
-            told, seconds = people(growth, Unit.BYTES), self._trace_s / 2
+            told, has_told = people(growth, Unit.BYTES), True
             self._writer.found(
                 Finding(
                     id="leak",
                     service=self._writer.service,
                     function=function_at(file, line),
-                    file=file.removeprefix(str(Path.cwd()) + "/"),
+                    file=file.removeprefix(here() + os.sep),
                     line=line,
                     confidence="medium",
                     evidence=f"{told} more were held after {seconds:.0f} s that this line allocated" + (f": `{text}`" if text else ""),
@@ -197,6 +205,7 @@ class LeakWatch:
                     last_ns=now_ns,
                 )
             )
+        return has_told
 
 
 def resident_bytes() -> int | None:

@@ -2,7 +2,7 @@
 
 What users and libraries call is `opentelemetry.trace`, and nothing else. Behind it stands this provider in place of the SDK's, since
 keeping slow and failed requests means recording all of them until they end, and a span may then cost no more than some
-microseconds (`tests/perf/telemetry/tracing.py` compares both). Where a program has set up the SDK, `spans_sdk.py` feeds from it.
+microseconds (`python tests/perf/telemetry` compares both). Where a program has set up the SDK, `spans_sdk.py` feeds from it.
 
 A `LocalTrace` is one trace's part in this process: its entry (the request, the message: a span whose parent is none or elsewhere)
 and what ended below it. When the entry ends, `Keep` decides on the whole; what is not kept is garbage a moment later.

@@ -176,8 +176,12 @@ class Writer:
                 if local.finish is not None:
                     local.finish()
                     local.finish = None
-                for tell in self.on_kept:
-                    tell(local)
+                for tell in tuple(self.on_kept):
+                    try:
+                        tell(local)
+                    except Exception:
+                        self.on_kept.remove(tell)
+                        _LOG.exception("a part of proftool's telemetry failed and was taken off: %r", tell)
                 self._kept[local.trace_id] = None
                 # Beyond the reason, `late` gets the rest; those that came before are here.
                 spans += [record(span, self.service) for span in tuple(local.spans)]

@@ -3,8 +3,7 @@
 Another thread's context variables cannot be read, so there are three ways to the answer, by what the thread does:
 - *It runs a task of an event loop.* The loop's current task can be asked from outside, and the task's own `Context` object can be
   read while the task runs: it holds the current span as it is at this moment, whoever set it. Interleaved requests are
-  as right as lone ones. The Context is had from `Task.get_context` (Python 3.12 and later), or from the task factory that `watch_loop`
-  installs; a task that began before it bears its request.
+  as right as lone ones.
 - *It runs a function for such a task* (a worker thread of anyio or of `asyncio.to_thread`): these call it through `Context.run`, and
   the Context is found in their frame.
 - *It serves a WSGI request.* That one holds its thread from start to end: `request.THREADS`.
@@ -15,11 +14,10 @@ Reading a Context of a running thread is safe under the GIL: its variables are o
 from __future__ import annotations
 
 import asyncio
-import contextvars
+import gc
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
 from types import FrameType
 from typing import Any, Final, NamedTuple, cast
@@ -36,7 +34,6 @@ class Tag(NamedTuple):
     """What a sample belongs to."""
 
     trace_id: int
-    """0 = a request whose trace nobody asked for."""
     span_id: int
     request: Request | None
 
@@ -68,10 +65,6 @@ class Loop:
 
 LOOPS: Final[dict[int, Loop]] = {}
 """Thread ident -> the loop that it runs, from its first request on."""
-# Attributes of a task: a weak map beside it costs a microsecond a request, an attribute a twentieth of that.
-_CONTEXT: Final = "_proftool_context"
-_REQUEST: Final = "_proftool_request"
-"""Of a task whose Context is not known: the request that it serves."""
 _HAS_GET_CONTEXT: Final = sys.version_info >= (3, 12)
 
 
@@ -85,71 +78,40 @@ class _Followed:
 
 
 _FOLLOWED: Final = _Followed()
-FOLLOW_AT_FIRST, FOLLOW_ON = 1000, 1
 
 
 def follow_more(n: int) -> None:
-    """Look at the next n requests: a hook on all of them would cost more than the sampler itself."""
+    """Look at the next n requests, for the loop that serves them: a hook on all of them would cost more than the sampler itself."""
     _FOLLOWED.left = max(n, _FOLLOWED.left)
     requests.on_start(follow)
 
 
-def follow(request: Request) -> None:
-    """A request begins in this thread: know its loop, and its task where the Context cannot be had."""
+def follow(_request: Request) -> None:
+    """A request begins in this thread: know its loop."""
     _FOLLOWED.left -= 1
     if _FOLLOWED.left <= 0:
         requests.forget(follow)
     loop = asyncio._get_running_loop()  # pyright: ignore[reportPrivateUsage]  # get_running_loop raises, at ten times the cost
     if loop is None:
         return
-    thread = threading.get_ident()
-    known = LOOPS.get(thread)
+    known = LOOPS.get(threading.get_ident())
     if known is None or known.loop() is not loop:
         watch_loop(loop)
-    if not _HAS_GET_CONTEXT:
-        task = asyncio.current_task(loop)
-        if task is not None and not hasattr(task, _CONTEXT):
-            task._proftool_request = request  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def watch_loop(loop: asyncio.AbstractEventLoop) -> Loop:
-    """Follow the tasks of the loop that runs in this thread."""
+    """Look at the tasks of the loop that runs in this thread."""
     thread = threading.get_ident()
     before = LOOPS.get(thread)
     if before is not None:
         before.stop()
     watched = LOOPS[thread] = Loop(loop, thread)
     watched.beat()
-    if not _HAS_GET_CONTEXT and not isinstance(loop.get_task_factory(), _Factory):
-        loop.set_task_factory(cast("Any", _Factory(loop.get_task_factory())))
     return watched
 
 
-class _Factory:
-    """Makes tasks as before, with a Context that we know."""
-
-    def __init__(self, before: Callable[..., Any] | None) -> None:
-        self._before = before
-
-    def __call__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        coro: Coroutine[Any, Any, Any] | Generator[Any, None, Any],
-        context: Context | None = None,
-        **kwargs: Any,
-    ) -> Any:
-        if context is None:
-            context = contextvars.copy_context()
-        if self._before is None:
-            task: Any = asyncio.Task(cast("Coroutine[Any, Any, Any]", coro), loop=loop, context=context, **kwargs)
-        else:
-            task = self._before(loop, coro, context=context, **kwargs)
-        task._proftool_context = context
-        return task
-
-
 def stop() -> None:
-    """Forget every loop; the task factories stay, they do no harm."""
+    """Forget every loop."""
     for watched in list(LOOPS.values()):
         watched.stop()
     LOOPS.clear()
@@ -169,8 +131,8 @@ def of_context(context: Context) -> Tag | None:
 
 
 def _of_request(request: Request) -> Tag:
-    # Ids that nobody drew are in no trace that could be kept: the sampler does not draw them, that is a tenth of a look.
-    return Tag(request.trace_id_drawn, request.span_id_drawn, request)
+    # Drawn now where nobody asked before: the request may turn out to be slow, and its samples shall be found then.
+    return Tag(request.trace_id, request.span_id, request)
 
 
 def task_of(thread: int) -> asyncio.Task[Any] | None:
@@ -182,16 +144,12 @@ def task_of(thread: int) -> asyncio.Task[Any] | None:
 
 def of_task(task: asyncio.Task[Any]) -> Tag | None:
     """The tag of a task."""
-    context: Context | None = cast("Any", task).get_context() if _HAS_GET_CONTEXT else getattr(task, _CONTEXT, None)
-    if context is not None:
-        return of_context(context)
-    request: Request | None = getattr(task, _REQUEST, None)
-    return _of_request(request) if request is not None else None
-
-
-def is_known(task: asyncio.Task[Any]) -> bool:
-    """Can it be told what the task works on?"""
-    return _HAS_GET_CONTEXT or hasattr(task, _CONTEXT)
+    if _HAS_GET_CONTEXT:
+        return of_context(cast("Any", task).get_context())
+    # CPython 3.11 has no such method, but its collector is told of what a task refers to: its own Context before any callback's. A task
+    # factory that remembers the Context costs every request what this costs a sample.
+    context = next((one for one in gc.get_referents(task) if isinstance(one, Context)), None)
+    return of_context(context) if context is not None else None
 
 
 def of_thread(thread: int) -> Tag | None:
@@ -200,7 +158,7 @@ def of_thread(thread: int) -> Tag | None:
     if request is None:
         return None
     span = ACTIVE.get(thread)
-    if span is not None and span.local.trace_id == request.trace_id_drawn and not span.end_ns:
+    if span is not None and span.local.trace_id == request.trace_id and not span.end_ns:
         return Tag(span.local.trace_id, span.span_id, request)
     return _of_request(request)
 

@@ -54,5 +54,12 @@ def caller(depth: int = 1) -> tuple[CodeType, int] | None:
 
 def place(code: CodeType, line: int) -> Caller:
     """A place for people; `file` relative to the working folder where it lies below it."""
-    file, here = code.co_filename, os.getcwd() + os.sep
-    return Caller(code.co_qualname, file.removeprefix(here), line)
+    return Caller(code.co_qualname, code.co_filename.removeprefix(here() + os.sep), line)
+
+
+def here() -> str:
+    """The working folder; `.` where it is gone, as that of a service may be whose release was tidied away under it."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return "."

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from proftool.contracts_telemetry import Attribute, LogRecord, Slice, Span, SpanEvent, SpanLink
 from proftool.units import NS_PER_S
-from proftool.workflows.otlp_metrics import take_metrics
+from proftool.workflows.otlp_metrics import request_class, take_metrics
 from proftool.workflows.otlp_values import MAX_INT, Found, attributes_of, is_time, service_of, shown, text_of, value_of
 
 if TYPE_CHECKING:
@@ -53,9 +53,16 @@ def decode(signal: str, content: bytes, *, is_json: bool, now_ns: int) -> Found:
 
             _take_spans(parse(ExportTraceServiceRequest(), content, is_json=is_json), found, now_ns + MAX_AHEAD_NS)
         case "metrics":
-            from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+            from google.protobuf.message import DecodeError
 
-            take_metrics(parse(ExportMetricsServiceRequest(), content, is_json=is_json), found, now_ns + MAX_AHEAD_NS)
+            if is_json:
+                from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+
+                content = parse(ExportMetricsServiceRequest(), content, is_json=True).SerializeToString()
+            try:
+                take_metrics(parse(request_class()(), content, is_json=False), found, now_ns + MAX_AHEAD_NS)
+            except DecodeError as error:
+                raise Malformed(f"an attribute: {error}"[:300]) from error
         case "logs":
             from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
@@ -115,7 +122,7 @@ def _take_spans(request: ExportTraceServiceRequest, found: Found, last_ns: int) 
                     found.reject("a span without a trace id of 16 bytes and a span id of 8")
                 elif not is_time(one.start_time_unix_nano, last_ns) or one.end_time_unix_nano > last_ns:
                     found.reject("a span without a start, or with one that lies ahead")
-                else:
+                elif found.has_room(80):
                     found.spans.append(_span(one, service, about))
 
 
@@ -174,6 +181,8 @@ def _take_logs(request: ExportLogsServiceRequest, found: Found, now_ns: int) -> 
                 time_ns = one.time_unix_nano or one.observed_time_unix_nano or now_ns
                 if not is_time(time_ns, now_ns + MAX_AHEAD_NS):
                     found.reject("a record whose time lies ahead")
+                    continue
+                if not found.has_room(80):
                     continue
                 attributes = attributes_of(one.attributes)
                 if scope.scope.name:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
 UNNAMED: Final = "unknown_service"
+MAX_WORK: Final = 4_000_000
+"""Of one request; a span or a log record is 80, a point 20 and its buckets: what a body of 16 MiB becomes stays below some 500 MB."""
 MAX_INT: Final = (1 << 63) - 1
 """Of what a database holds."""
 
@@ -30,6 +32,15 @@ class Found:
     """Spans, points, records or profiles that were refused."""
     reason: str = ""
     """Of the last that was refused."""
+    work: int = 0
+
+    def has_room(self, work: int) -> bool:
+        """May one more be taken? Bodies may be small and what they stand for large."""
+        self.work += work
+        if self.work > MAX_WORK:
+            self.reject("too much in one request: send smaller batches")
+            return False
+        return True
 
     def reject(self, reason: str, count: int = 1) -> None:
         """Count what is refused."""
@@ -81,10 +92,8 @@ def attributes_of(pairs: Iterable[KeyValue]) -> dict[str, Attribute]:
 
 def labels_of(pairs: Iterable[KeyValue]) -> Labels:
     """Attributes as labels, sorted."""
-    found: list[tuple[str, str]] = []
-    for pair in pairs:
-        value = pair.value
-        found.append((text_of(pair.key), text_of(value.string_value) if value.HasField("string_value") else shown(value_of(value))))
+    # Most values are texts, and not empty.
+    found = [(pair.key, pair.value.string_value or shown(value_of(pair.value))) for pair in pairs]
     found.sort()
     return tuple(found)
 

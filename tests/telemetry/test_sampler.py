@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 
+import pytest
 from opentelemetry import trace
 from telemetry.serving import serving, telemetry_store
 
 from proftool.contracts_telemetry import SliceQuery, SpanQuery
 from proftool.model.profile import Profile
-from proftool.telemetry import tracing_start
+from proftool.telemetry import tags, tracing_start
 from proftool.telemetry.sampler import Sampler
-from proftool.telemetry.sampler_slices import of_route, of_span, routes
+from proftool.telemetry.sampler_slices import Lines, innermost_project, of_route, of_span, routes
 from proftool.telemetry.spans import Keep
 from proftool.telemetry.tracing_start import Options, Watching
 
@@ -201,3 +206,118 @@ def test_a_thread_that_does_not_run_is_not_walked_again() -> None:
     assert sum(seen.samples for seen in idle) >= 20
     assert sum(seen.waiting_ns for seen in idle) >= 0.9 * sum(seen.wall_ns for seen in idle)
     assert len(walked) < gathered.samples
+
+
+def test_a_hand_over_that_hangs_leaves_the_least_rate() -> None:
+    """What the sampler takes itself is bound to the budget; what a crowded machine adds, to the rate that still finds something."""
+    sampler = Sampler(budget=0.01)
+    sampler.rate_hz = 100.0
+    sampler._adapt(0.005, 0.5)
+    assert sampler.rate_hz == sampler.min_hz
+    sampler.rate_hz = 100.0
+    sampler._adapt(0.01, 0.01)
+    assert sampler.rate_hz == 50.0
+    sampler._adapt(0.5, 0.5)
+    assert sampler.rate_hz == 1.0
+
+
+def test_a_burst_hurries_the_interpreter_and_leaves_it_as_it_was() -> None:
+    """A thread that computes keeps the GIL for a switch interval: at 5 ms nobody looks a thousand times a second."""
+    before = sys.getswitchinterval()
+    sampler = Sampler(budget=1.0)
+    sampler.start()
+    sampler.burst(1000.0, 3600.0)
+    try:
+        _until(lambda: sys.getswitchinterval() == pytest.approx(0.0005))
+        sampler.burst(1000.0, 0.0)
+        _until(lambda: sys.getswitchinterval() == before)
+        sampler.burst(1000.0, 3600.0)
+        _until(lambda: sys.getswitchinterval() != before)
+    finally:
+        sampler.stop()
+    assert sys.getswitchinterval() == before
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_a_task_is_told_by_its_own_context() -> None:
+    """Not by that of a callback which waits for its end."""
+
+    async def work() -> None:
+        with serving("/own"):
+            await asyncio.sleep(0)
+            await asyncio.Event().wait()
+
+    async def both() -> tags.Tag | None:
+        with serving("/other"):
+            other = contextvars.copy_context()
+        task = asyncio.ensure_future(work())
+        task.add_done_callback(lambda _: None, context=other)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        found = tags.of_task(task)
+        task.cancel()
+        return found
+
+    found = asyncio.run(both())
+    assert found is not None
+    assert found.request is not None
+    assert found.request.route_now() == "/own"
+
+
+def test_what_started_a_loop_does_not_block_it() -> None:
+    """A process that gets no processor stands still in its selector: that is no call of the project's."""
+    seen: list[object] = []
+
+    def here() -> None:
+        codes, instructions = [], []
+        inner: FrameType | None = sys._getframe()
+        while inner is not None:
+            codes.append(inner.f_code)
+            instructions.append(inner.f_lasti)
+            inner = inner.f_back
+        held = {id(code): code for code in codes}
+        loop = next(index for index, code in enumerate(codes) if code.co_name == "_run_once")
+        for start in (0, loop):
+            stack = (*map(id, codes[start:]), *instructions[start:])
+            seen.append(innermost_project(stack, held, Lines()))
+
+    async def main() -> None:
+        here()
+
+    asyncio.run(main())
+    within, outside = seen
+    assert within is not None
+    assert outside is None
+
+
+def test_a_slow_request_without_spans_has_its_samples(tmp_path: Path) -> None:
+    """Nobody asked for its trace before it turned out to be slow, in an event loop or in a thread."""
+    watching = _watch(tmp_path, keep=Keep(slow_ns=1, share=0.0))
+
+    async def handler() -> None:
+        with serving("/slow"):
+            for _ in range(20):
+                work_of_a()
+                await asyncio.sleep(0)
+
+    def serve() -> None:
+        with serving("/thread", thread=True):
+            for _ in range(20):
+                work_of_b()
+
+    asyncio.run(handler())
+    thread = threading.Thread(target=serve)
+    thread.start()
+    thread.join()
+    watching.stop()
+    store = telemetry_store(tmp_path)
+    for span, work in zip(sorted(store.find_spans(SpanQuery()), key=lambda span: span.start_ns), ("work_of_a", "work_of_b"), strict=True):
+        assert span.kept == "slow"
+        found = _functions(of_span(store.find_slices(SliceQuery(trace_id=span.trace_id)), span.span_id))
+        assert found[work] > 20_000_000

@@ -219,6 +219,8 @@ def test_one_request_is_recorded_for_whoever_has_the_token(project: Path) -> Non
     (run,) = store_in(project).find(RunQuery())
     assert run.label is not None
     assert run.label.startswith("planted GET /checkout ")
+    assert run.command is not None
+    assert run.command[1].endswith("planted.py")
     profile = store_in(project).load(run)
     assert {"checkout", "charge_card"} <= {profile.text(int(index)) for index in profile.functions.name}
     kept = {span.kept for span in telemetry_store(project).find_spans(SpanQuery(route="GET /checkout", entries=True))}
@@ -251,3 +253,22 @@ def test_slices_of_a_service_end_with_it(project: Path) -> None:
     from proftool.telemetry.sampler_slices import routes
 
     assert "GET /checkout" in routes(telemetry_store(project).find_slices(SliceQuery(service="planted")))
+
+
+def test_a_working_folder_that_is_gone_breaks_no_request(project: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A release may be tidied away under the service that still runs from it."""
+    port = free_port()
+    folder = tmp_path_factory.mktemp("release")
+    store = {"PROFTOOL_STORE": str(project / "store")}
+    with (
+        running("planted.py", port, cwd=folder, port=port, **store),
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client,
+    ):
+        folder.rmdir()
+        for path in ("/report", "/items", "/checkout"):
+            assert client.get(path).status_code == 200
+    from proftool import settings
+    from proftool.store import open_telemetry
+
+    found = open_telemetry(settings.load(project, environ=store)).find_findings()
+    assert {"slow-query", "repeated-query"} <= {finding.id for finding in found}

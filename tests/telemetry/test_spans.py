@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import http.server
 import os
 import subprocess
@@ -215,3 +216,46 @@ def test_importing_it_loads_neither_numpy_nor_sqlalchemy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=dict(os.environ))
     assert done.stdout.strip() == "[]"
+
+
+def test_a_span_that_somebody_asks_for_is_the_requests(tmp_path: Path) -> None:
+    """It is made then: with the request's ids, recording, and kept where the request fails."""
+    now = tracing.start("shop", telemetry_store(tmp_path), keep=NOTHING)
+    with serving("/asked", status=503) as request:
+        span = trace.get_current_span()
+        span.set_attribute("who", "me")
+        assert span.is_recording()
+        assert span.get_span_context().trace_id == request.trace_id
+        assert span.get_span_context().span_id == request.span_id
+    now.writer.flush()
+    (found,) = telemetry_store(tmp_path).find_spans(SpanQuery())
+    assert found.attributes["who"] == "me"
+    assert found.trace_id == request.trace_id_hex
+
+
+def test_a_trace_is_chosen_by_its_id_whenever_that_is_drawn(tmp_path: Path) -> None:
+    """At the end, where nobody asked before: the share holds, and every service that sees the id chooses the same."""
+    keep = Keep(slow_ns=10**15, share=0.2)
+    now = tracing.start("shop", telemetry_store(tmp_path), keep=keep)
+    ids: list[int] = []
+    for _ in range(1000):
+        with serving() as request:
+            pass
+        if request.kept:
+            ids.append(request.trace_id)
+    assert 100 < len(ids) < 300
+    assert all(keep.chosen(one) and one >> 56 for one in ids)
+    now.writer.flush()
+    stored = telemetry_store(tmp_path).find_spans(SpanQuery(limit=2000))
+    assert {int(span.trace_id, 16) for span in stored} == set(ids)
+
+
+def test_what_is_opened_below_a_request_that_was_let_go_goes_too(tmp_path: Path) -> None:
+    """Work in the background of a request that nobody keeps: no span of it is left in the store."""
+    now = tracing.start("shop", telemetry_store(tmp_path), keep=NOTHING)
+    with serving():
+        behind = contextvars.copy_context()
+    with behind.run(trace.get_tracer("test").start_as_current_span, "late") as late:
+        assert late.is_recording()
+    now.writer.flush(last=True)
+    assert not telemetry_store(tmp_path).find_spans(SpanQuery())

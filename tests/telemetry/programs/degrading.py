@@ -23,7 +23,7 @@ async def checkout(request):
 
 def charge_card():
     if Path("slow").exists():
-        time.sleep(0.25)  # the cause
+        time.sleep(0.3)  # the cause
 
 
 if __name__ == "__main__":
