@@ -1,4 +1,4 @@
-"""A running `proftool serve` that telemetry is sent to, and the stores of its project."""
+"""A running `proftool serve` that telemetry is sent to, the stores of its project, and bodies to send."""
 
 from __future__ import annotations
 
@@ -6,12 +6,19 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import httpx
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from proftool import settings
+from proftool.contracts_telemetry import PointQuery, Series
 from proftool.store import open_logs, open_metrics, open_telemetry
+from proftool.units import NS_PER_S
+
+MINUTE = 60 * NS_PER_S
 
 
 class Receiving:
@@ -49,3 +56,38 @@ class Receiving:
             self.process.send_signal(signal.SIGTERM)
         _, told = self.process.communicate(timeout=60)
         return told
+
+
+def spans_body(service: str, first: int, count: int) -> bytes:
+    """Spans numbered from `first`, by their ids."""
+    request = ExportTraceServiceRequest()
+    resource = request.resource_spans.add()
+    resource.resource.attributes.add(key="service.name").value.string_value = service
+    scope = resource.scope_spans.add()
+    now = time.time_ns()
+    for number in range(first, first + count):
+        scope.spans.add(
+            trace_id=(number + 1).to_bytes(16, "big"), span_id=(number + 1).to_bytes(8, "big"), name="work", kind=2,
+            start_time_unix_nano=now, end_time_unix_nano=now + 1000,
+        )  # fmt: skip
+    return request.SerializeToString()
+
+
+def counter_body(service: str, value: int, *, time_ns: int, series: int = 1, start_ns: int) -> bytes:
+    """A cumulative counter `n`."""
+    request = ExportMetricsServiceRequest()
+    resource = request.resource_metrics.add()
+    resource.resource.attributes.add(key="service.name").value.string_value = service
+    metric = resource.scope_metrics.add().metrics.add(name="n", unit="1")
+    metric.sum.is_monotonic, metric.sum.aggregation_temporality = True, 2
+    for number in range(series):
+        point = metric.sum.data_points.add(time_unix_nano=time_ns, start_time_unix_nano=start_ns, as_int=value)
+        point.attributes.add(key="series").value.int_value = number
+    return request.SerializeToString()
+
+
+def lately(receiving: Receiving, service: str, name: str | None = None) -> dict[str, Series]:
+    """What a service counted, by name."""
+    now = time.time_ns()
+    query = PointQuery(service=service, name=name, since_ns=now - 10 * MINUTE, until_ns=now + MINUTE, step_ns=11 * MINUTE)
+    return {found.name: found for found in receiving.metrics.find_series(query)}

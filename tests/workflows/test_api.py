@@ -43,7 +43,7 @@ def test_a_function_is_recorded_at_each_call_and_returns_what_it_returns(tmp_pat
     """Two calls are two runs; name and docstring are the function's."""
     code = "@proftool.profile(mode='trace', label='calls')\ndef work(n):\n    'Doc.'\n    busy(); return n + 1\n"
     code += "answers = [work(1), work(2)]\n"
-    code += "from proftool.store import open_store; from proftool import settings; from proftool.contracts import RunQuery\n"
+    code += "from proftool.store import open_store; from proftool import settings; from proftool.contracts_store import RunQuery\n"
     code += "print(json.dumps([answers, work.__name__, work.__doc__, len(open_store(settings.load()).find(RunQuery(label='calls')))]))\n"
     assert run(tmp_path, code) == [[2, 3], "work", "Doc.", 2]
 
