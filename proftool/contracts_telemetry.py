@@ -67,8 +67,10 @@ class SpanQuery:
     """Which spans; every field narrows. Newest first, or by start where a trace is named."""
 
     trace_id: str | None = None
+    span_id: str | None = None
     service: str | None = None
     route: str | None = None
+    kind: str | None = None
     entries: bool = False
     """Only the first span of each trace in each service."""
     failed: bool = False
@@ -154,6 +156,10 @@ class TelemetryStore(Protocol):
         ...
 
     def find_spans(self, query: SpanQuery) -> Sequence[Span]: ...
+
+    def services(self) -> Sequence[str]:
+        """Names of those that have left spans, in order."""
+        ...
 
     def kept_traces(self, trace_ids: Sequence[str]) -> frozenset[str]:
         """Those of the ids of which some service has kept a part."""

@@ -19,7 +19,6 @@ def serve(
     from proftool import settings as settings_file
     from proftool.cli import output
     from proftool.dashboard.server import serve as answer
-    from proftool.store import open_store
     from proftool.workflows.open import has_browser
 
     def ready(url: str) -> None:
@@ -27,5 +26,4 @@ def serve(
         if browser and has_browser():
             webbrowser.open(url)
 
-    settings = settings_file.load()
-    answer(open_store(settings), settings, host=host, port=port, token=token, ready=ready)
+    answer(settings_file.load(), host=host, port=port, token=token, ready=ready)

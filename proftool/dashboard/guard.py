@@ -21,21 +21,10 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from proftool.dashboard.assets import PAGE
+
 COOKIE = "proftool"
 MAX_URL_BYTES = 8192
-_PAGE = "; ".join(
-    (
-        "default-src 'none'",
-        "script-src 'unsafe-inline' blob:",  # a report is one file: its script is inside it
-        "style-src 'unsafe-inline'",
-        "img-src data: blob:",
-        "font-src data:",
-        "worker-src blob:",
-        "form-action 'self'",
-        "base-uri 'none'",
-        "frame-ancestors 'none'",
-    )
-)
 
 
 class Guard:
@@ -55,12 +44,12 @@ class Guard:
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                headers["content-security-policy"] = _PAGE
+                headers.setdefault("content-security-policy", PAGE)
                 headers["x-content-type-options"] = "nosniff"
                 headers["referrer-policy"] = "no-referrer"
                 headers["cross-origin-opener-policy"] = "same-origin"
                 headers["cross-origin-resource-policy"] = "same-origin"
-                headers["cache-control"] = "no-store"
+                headers.setdefault("cache-control", "no-store")
             await send(message)
 
         await (refusal or self._app)(scope, receive, with_headers)

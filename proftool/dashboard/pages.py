@@ -1,184 +1,125 @@
-"""What is answered: runs, a run, two runs compared, a command over time. HTML by templates, numbers by the workflows.
+"""What is answered, and where: every view has an address that can be kept, a page, and for the views of services the same as JSON.
 
-Every view has an address that can be kept, an empty state that says what to type, and an error that says what, cause and fix.
+`/NAME` is a page with its document inside, `/api/NAME` the document alone, which an open page asks for again when something is new. Numbers
+come from the workflows; a view off the event loop that fails is a page, or a document, that says what, cause and fix.
 """
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
+from functools import partial
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
-from proftool import registry
 from proftool.contracts import ReportOptions
-from proftool.contracts_store import Run, RunQuery
-from proftool.errors import NotComparable, ProftoolError, RunNotFound
+from proftool.contracts_incidents import IncidentStore
+from proftool.contracts_store import RunQuery
+from proftool.contracts_telemetry import MetricStore, SpanQuery, TelemetryStore
+from proftool.dashboard.alerts import AlertViews
+from proftool.dashboard.assets import static
+from proftool.dashboard.html import Html, error_answer, json_answer
+from proftool.dashboard.live import Feed
+from proftool.dashboard.queries import queries
+from proftool.dashboard.runs import RunViews
+from proftool.dashboard.services import ServiceViews
+from proftool.dashboard.traces import TraceViews
+from proftool.errors import ProftoolError
 from proftool.settings import Settings
-from proftool.store.names import resolve
+from proftool.store import open_incidents, open_metrics, open_store, open_telemetry
 from proftool.store.runs import SqlRunStore
-from proftool.units import Unit, people
-
-PER_PAGE = 100
-_TREND_RUNS = 300
-_MAIN = ("wall_time", "cpu_time", "peak_bytes", "allocated_bytes", "samples")
 
 Answer = Callable[[Request], Response]
+Document = Callable[[Request], object]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
-    """One run on a line over time; x and y in 0..1, y upward."""
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """Where everything that is shown stands: one database."""
 
-    run: Run
-    x: float
-    y: float
-    value: str
+    runs: SqlRunStore
+    telemetry: TelemetryStore
+    metrics: MetricStore
+    incidents: IncidentStore
 
 
-def application(store: SqlRunStore, settings: Settings) -> Starlette:
-    """The views over one store; without a guard."""
-    pages = Pages(store, settings)
+def open_stores(settings: Settings) -> Stores:
+    """The stores of these settings; StoreError where there is no place for one."""
+    return Stores(open_store(settings), open_telemetry(settings), open_metrics(settings), open_incidents(settings))
+
+
+def application(stores: Stores, settings: Settings) -> tuple[Starlette, Feed]:
+    """The views over these stores, without a guard; and the streams, to be closed when the server ends."""
+    store, telemetry, metrics = stores.runs, stores.telemetry, stores.metrics
+    html = Html()
+    options = ReportOptions(max_bytes=settings.html_size_bytes)
+    runs, traces = RunViews(html, store, settings), TraceViews(telemetry, options)
+    services = ServiceViews(telemetry, metrics, options)
+    alerts = AlertViews(metrics, stores.incidents, settings)
+    feed = Feed(partial(_newest, store, telemetry))
+    page = partial(_page, html)
+
+    def view(path: str, name: str, document: Document, title: str, here: str | None = None) -> list[Route]:
+        shown = partial(_view, html, name, document, title, here or path)
+        return [Route(path, page(shown)), Route(f"/api{path}", _api(document))]
+
     routes = [
-        Route("/", pages.answer(pages.runs)),
-        Route("/run/{id}", pages.answer(pages.run)),
-        Route("/diff", pages.answer(pages.diff)),
-        Route("/trend", pages.answer(pages.trend)),
+        Route("/", page(runs.runs)),
+        Route("/run/{id}", page(runs.run)),
+        Route("/diff", page(runs.diff)),
+        Route("/trend", page(runs.trend)),
+        *view("/services", "services", services.services, "Services"),
+        *view("/service", "service", services.service, "Service", "/services"),
+        Route("/service/flame", page(services.flame)),
+        *view("/service/compare", "compare", services.compare, "Compare two ranges", "/services"),
+        Route("/service/compare/flame", page(services.compare_flame)),
+        *view("/traces", "traces", traces.search, "Traces"),
+        *view("/traces/compare", "tracesCompared", traces.compare, "Compare two traces", "/traces"),
+        *view("/trace/{id}", "trace", traces.trace, "Trace", "/traces"),
+        Route("/api/trace/{id}/span/{span}", _api(traces.span)),
+        Route("/trace/{id}/flame", page(traces.flame)),
+        *view("/queries", "queries", partial(queries, telemetry), "Queries"),
+        *view("/alerts", "alerts", alerts.alerts, "Alerts"),
+        Route("/incident/{id}", page(alerts.incident)),
+        Route("/events", feed.answer),
+        Route("/static/{digest}/{name}", static),
     ]
-    return Starlette(routes=routes)
+    return Starlette(routes=routes), feed
 
 
-class Pages:
-    """The views; each takes a request and gives a page, off the event loop."""
+def _page(html: Html, view: Answer) -> Callable[[Request], object]:
+    """The view with its errors as pages."""
 
-    def __init__(self, store: SqlRunStore, settings: Settings) -> None:
-        self._store, self._settings = store, settings
-        self._templates = Environment(loader=PackageLoader("proftool.dashboard"), autoescape=True, undefined=StrictUndefined)
-        self._templates.filters |= {"ago": _ago, "command": _command, "total": _total, "seconds": _seconds}
+    async def endpoint(request: Request) -> Response:
+        try:
+            return await run_in_threadpool(view, request)
+        except ProftoolError as error:
+            return html.error(request, error)
 
-    def answer(self, view: Answer) -> Callable[[Request], object]:
-        """The view with its errors as pages."""
-
-        async def endpoint(request: Request) -> Response:
-            try:
-                return await run_in_threadpool(view, request)
-            except ProftoolError as error:
-                status = 404 if isinstance(error, RunNotFound) else 409 if isinstance(error, NotComparable) else 500
-                return HTMLResponse(self._html("error.html", title="Not shown", error=error), status)
-
-        return endpoint
-
-    def runs(self, request: Request) -> Response:
-        """Newest first, a page at a time, with the line of each command's totals."""
-        page = _number(request.query_params.get("page"), 1)
-        label = request.query_params.get("label") or None
-        found = self._store.find(RunQuery(label=label, limit=PER_PAGE + 1, offset=(page - 1) * PER_PAGE))
-        lines = {run.id: _polyline(_points(_alike(found[:PER_PAGE], run))) for run in found[:PER_PAGE]}
-        return HTMLResponse(
-            self._html("runs.html", title="Runs", runs=found[:PER_PAGE], lines=lines, page=page, label=label, more=len(found) > PER_PAGE)
-        )
-
-    def run(self, request: Request) -> Response:
-        """The viewer."""
-        options = ReportOptions(max_bytes=self._settings.html_size_bytes)
-        return HTMLResponse(registry.report("html").render(self._store.load(self._stored(request.path_params["id"])), options))
-
-    def diff(self, request: Request) -> Response:
-        """The viewer on a diff; `base` and `new` name runs."""
-        from proftool.reports.flamegraph import report
-        from proftool.workflows.compare import compare
-
-        asked = request.query_params.getlist("run")
-        base, new = (request.query_params.get("base"), request.query_params.get("new")) if len(asked) != 2 else (asked[1], asked[0])
-        if not base or not new:
-            raise RunNotFound(
-                "two runs make a diff", cause=f"{len(asked)} were chosen", fix="choose two in the list, the older one is the base"
-            )
-        for name in (base, new):
-            self._stored(name)
-        compared = compare(base, new, self._store, _NOWHERE)
-        return HTMLResponse(report.render_diff(compared.diff, ReportOptions(max_bytes=self._settings.html_size_bytes)))
-
-    def trend(self, request: Request) -> Response:
-        """One command's total over its runs, each a link to it and to its diff with the one before."""
-        of = self._stored(request.query_params.get("of", ""))
-        runs = _alike(self._store.find(RunQuery(limit=5000)), of)[:_TREND_RUNS]
-        points = _points(runs)
-        return HTMLResponse(self._html("trend.html", title="Trend", of=of, points=points, line=_polyline(points), metric=_metric(of)))
-
-    def _stored(self, name: str) -> Run:
-        """The run of that name; a path is a file of this disk, and no name here."""
-        found = None if "/" in name or name.startswith(".") else resolve(name, self._store, _NOWHERE).run
-        if found is None:
-            raise RunNotFound("no such run", cause=f"`{name}` names no stored run", fix="choose one in the list")
-        return found
-
-    def _html(self, template: str, **values: object) -> str:
-        return self._templates.get_template(template).render(**values)
+    return endpoint
 
 
-_NOWHERE = Path("/nonexistent")
-"""Names that come over the network stand for stored runs, never for files."""
+def _api(document: Document) -> Callable[[Request], object]:
+    """The document with its errors as documents."""
+
+    async def endpoint(request: Request) -> Response:
+        try:
+            return json_answer(await run_in_threadpool(document, request))
+        except ProftoolError as error:
+            return error_answer(error)
+
+    return endpoint
 
 
-def _alike(runs: Sequence[Run], like: Run) -> list[Run]:
-    """Runs of the same command measured in the same way, newest first."""
-    return [run for run in runs if (run.command, run.modes, run.backends) == (like.command, like.modes, like.backends)]
+def _view(html: Html, name: str, document: Document, title: str, here: str, request: Request) -> Response:
+    return html.view(request, name, document(request), title=title, here=here)
 
 
-def _metric(run: Run) -> str | None:
-    return next((name for name in _MAIN if name in run.totals), None)
-
-
-def _points(runs: Sequence[Run]) -> list[Point]:
-    """Oldest first, evenly spaced: the order of runs, not the calendar, is what a regression has."""
-    known = [(run, run.totals[name]) for run in reversed(runs) if (name := _metric(run)) is not None]
-    top = max((value for _, value in known), default=0)
-    return [
-        Point(run=run, x=i / max(len(known) - 1, 1), y=value / top if top else 0.0, value=_total(run))
-        for i, (run, value) in enumerate(known)
-    ]
-
-
-def _polyline(points: Sequence[Point]) -> str:
-    """`points` of an SVG polyline in a box of 100 by 20."""
-    return " ".join(f"{point.x * 98 + 1:.1f},{19 - point.y * 18:.1f}" for point in points)
-
-
-def _number(text: str | None, otherwise: int) -> int:
-    return int(text) if text is not None and text.isascii() and text.isdigit() and int(text[:7]) > 0 else otherwise
-
-
-def _command(run: Run) -> str:
-    return shlex.join(run.command) if run.command else "a process or a file"
-
-
-def _total(run: Run) -> str:
-    name = _metric(run)
-    if name is None:
-        return ""
-    unit = Unit.NANOSECONDS if name.endswith("_time") else Unit.BYTES if name.endswith("_bytes") else Unit.COUNT
-    return people(run.totals[name], unit)
-
-
-def _seconds(run: Run) -> str:
-    return "" if run.duration_s is None else people(round(run.duration_s * 1e9), Unit.NANOSECONDS)
-
-
-def _ago(run: Run) -> str:
-    if run.started_at is None:
-        return ""
-    past = (datetime.now(UTC) - datetime.fromisoformat(run.started_at)).total_seconds()
-    for size, name in ((86400, "day"), (3600, "hour"), (60, "minute")):
-        if past >= size:
-            n = int(past // size)
-            return f"{n} {name}{'s' if n > 1 else ''} ago"
-    return "just now"
+def _newest(store: SqlRunStore, telemetry: TelemetryStore) -> Mapping[str, str | None]:
+    run = next(iter(store.find(RunQuery(limit=1))), None)
+    span = next(iter(telemetry.find_spans(SpanQuery(entries=True, limit=1))), None)
+    return {"runs": None if run is None else run.id, "traces": None if span is None else f"{span.trace_id}{span.span_id}"}

@@ -10,18 +10,17 @@ from collections.abc import Callable
 import uvicorn
 
 from proftool.dashboard.guard import Guard
-from proftool.dashboard.pages import application
+from proftool.dashboard.pages import application, open_stores
 from proftool.dashboard.receiver import PATHS, routes
 from proftool.errors import UsageError
 from proftool.settings import Settings
-from proftool.store.runs import SqlRunStore
 from proftool.workflows.receive import open_receiver
 
 _GRACE_S = 1
 """How long requests under way may take once the end is asked for."""
 
 
-def serve(store: SqlRunStore, settings: Settings, *, host: str, port: int, token: str | None, ready: Callable[[str], None]) -> None:
+def serve(settings: Settings, *, host: str, port: int, token: str | None, ready: Callable[[str], None]) -> None:
     """Answer until a signal ends it; `ready` gets the URL once it answers. UsageError for another interface without a token."""
     if not _is_loopback(host) and token is None:
         raise UsageError(
@@ -44,7 +43,7 @@ def serve(store: SqlRunStore, settings: Settings, *, host: str, port: int, token
     named = f"[{host}]" if ":" in host else host
     hosts = {f"{named}:{port}", f"localhost:{port}", f"127.0.0.1:{port}"} if _is_loopback(host) else {f"{named}:{port}"}
     receiver = open_receiver(settings)
-    app = application(store, settings)
+    app, feed = application(open_stores(settings), settings)
     app.router.routes.extend(routes(receiver))
     config = uvicorn.Config(
         Guard(app, token=key, hosts=hosts, posts=PATHS, posts_are_open=_is_loopback(host)),
@@ -55,7 +54,12 @@ def serve(store: SqlRunStore, settings: Settings, *, host: str, port: int, token
         timeout_graceful_shutdown=_GRACE_S,
         lifespan="off",
     )
-    server = _Server(config, lambda: ready(f"http://{named}:{port}/?token={key}"), receiver.refuse)
+
+    def ends() -> None:
+        receiver.refuse()
+        feed.close()
+
+    server = _Server(config, lambda: ready(f"http://{named}:{port}/?token={key}"), ends)
     try:
         with listening:
             server.run([listening])

@@ -54,7 +54,13 @@ class SqlTelemetryStore:
 
         c = table.c
         chosen = select(table)
-        for column, wanted in ((c.trace_id, query.trace_id), (c.service, query.service), (c.route, query.route)):
+        for column, wanted in (
+            (c.trace_id, query.trace_id),
+            (c.span_id, query.span_id),
+            (c.service, query.service),
+            (c.route, query.route),
+            (c.kind, query.kind),
+        ):
             if wanted is not None:
                 chosen = chosen.where(column == wanted)
         if query.entries:
@@ -70,6 +76,20 @@ class SqlTelemetryStore:
         chosen = chosen.order_by(c.start_ns if query.trace_id is not None else c.start_ns.desc()).limit(query.limit)
         with self._database.reading() as connection:
             return () if connection is None else tuple(_span(row) for row in connection.execute(chosen).mappings())
+
+    def services(self) -> Sequence[str]:
+        """Names of those that have left spans: one step of the index each, however many spans there are."""
+        from sqlalchemy import func, select
+
+        from proftool.store.schema import spans as table
+
+        names = select(func.min(table.c.service).label("name")).cte("names", recursive=True)
+        after = select(func.min(table.c.service)).where(table.c.service > names.c.name).scalar_subquery()
+        names = names.union_all(select(after).where(names.c.name.is_not(None)))
+        with self._database.reading() as connection:
+            if connection is None:
+                return ()
+            return tuple(connection.execute(select(names.c.name).where(names.c.name.is_not(None))).scalars())
 
     def kept_traces(self, trace_ids: Sequence[str]) -> frozenset[str]:
         """Those of the ids of which there are spans."""

@@ -1,4 +1,5 @@
-"""The built front end: `assets()` gives the script and the style that a report page inlines.
+"""The built front end: `assets()` gives the script and the style that a report page inlines, `dashboard_assets()` those that the dashboard
+serves.
 
 Sources in src/ (TypeScript, Svelte), built by hatch_build.py into dist/, which wheels and sdists ship and git does not keep.
 """
@@ -25,8 +26,18 @@ class Assets:
 @cache
 def assets() -> Assets:
     """The viewer's bundle; AssetsMissing where it was not built."""
+    return _bundle("viewer")
+
+
+@cache
+def dashboard_assets() -> Assets:
+    """The dashboard's bundle; AssetsMissing where it was not built."""
+    return _bundle("dashboard")
+
+
+def _bundle(name: str) -> Assets:
     try:
-        return Assets(script=(DIST / "viewer.js").read_text("utf-8"), style=(DIST / "viewer.css").read_text("utf-8"))
+        return Assets(script=(DIST / f"{name}.js").read_text("utf-8"), style=(DIST / f"{name}.css").read_text("utf-8"))
     except OSError as error:
         raise AssetsMissing(
             "the viewer is not installed",

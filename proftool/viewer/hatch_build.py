@@ -20,7 +20,7 @@ except ImportError:  # run by hand in a checkout, where hatchling need not be in
 
 VIEWER = Path(__file__).resolve().parent
 DIST = VIEWER / "dist"
-SOURCES = ("src", "package-lock.json", "vite.config.ts")
+SOURCES = ("src", "package-lock.json", "vite.config.ts", "vite.dashboard.config.ts")
 TIMEOUT_S = 600
 
 
@@ -59,7 +59,7 @@ def test() -> None:
 
 def is_fresh() -> bool:
     """Does dist/ hold a build that is no older than any source? An sdist without sources is as fresh as it gets."""
-    made = [DIST / "viewer.js", DIST / "viewer.css"]
+    made = [DIST / f"{name}.{kind}" for name in ("viewer", "dashboard") for kind in ("js", "css")]
     if not all(path.exists() for path in made):
         return False
     newest = max((path.stat().st_mtime for source in SOURCES for path in _files(VIEWER / source)), default=0.0)

@@ -2,48 +2,25 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import sync_playwright
+from dashboard.serving import Served, environment
+from playwright.sync_api import Browser, expect
 
 PROGRAM = "import sys\ndef work(n):\n    return sum(i * i for i in range(n))\nfor _ in range(int(sys.argv[1])):\n    work(20_000)\n"
 
 
 def proftool(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    env = {key: value for key, value in os.environ.items() if not key.startswith("PROFTOOL_")}
-    return subprocess.run([sys.executable, "-m", "proftool", *words], cwd=folder, env=env, capture_output=True, text=True, timeout=120)
-
-
-class Served:
-    """A running `proftool serve`."""
-
-    def __init__(self, folder: Path, *words: str) -> None:
-        env = {key: value for key, value in os.environ.items() if not key.startswith("PROFTOOL_")}
-        command = [sys.executable, "-m", "proftool", "serve", "--no-browser", *words]
-        self.process = subprocess.Popen(command, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        assert self.process.stdout is not None
-        self.url = self.process.stdout.readline().strip()
-        self.base, _, self.token = self.url.partition("/?token=")
-
-    @contextmanager
-    def client(self) -> Iterator[httpx.Client]:
-        with httpx.Client(base_url=self.base, timeout=30) as client:
-            assert client.get("/", params={"token": self.token}).status_code == 303
-            yield client
-
-    def end(self, number: int = signal.SIGTERM) -> tuple[int, str]:
-        self.process.send_signal(number)
-        _, told = self.process.communicate(timeout=10)
-        return self.process.returncode, told
+    return subprocess.run(
+        [sys.executable, "-m", "proftool", *words], cwd=folder, env=environment(), capture_output=True, text=True, timeout=120
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -166,27 +143,47 @@ def test_an_empty_store_says_what_to_type(tmp_path: Path) -> None:
         one.end()
 
 
-def test_a_person_walks_from_the_list_to_a_diff(served: Served) -> None:
+def test_a_person_walks_from_the_list_to_a_diff(served: Served, browser: Browser) -> None:
     """Chromium: the token leaves the address bar, two boxes and a button open the diff, a link the viewer; nothing on the console."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
-        try:
-            page = browser.new_page()
-            wrong: list[str] = []
-            page.on(
-                "console", lambda message: wrong.append(message.text) if message.type == "error" and "favicon" not in message.text else None
-            )
-            page.on("pageerror", lambda error: wrong.append(str(error)))
-            page.goto(served.url)
-            assert "token" not in page.url
-            assert page.locator("tbody tr").count() == 3
-            boxes = page.get_by_role("checkbox")
-            boxes.nth(0).check()
-            boxes.nth(1).check()
-            page.get_by_role("button", name="Compare").click()
-            page.locator("canvas").first.wait_for(timeout=20_000)
-            page.goto(served.base + "/run/third")
-            page.locator("canvas").first.wait_for(timeout=20_000)
-            assert not wrong
-        finally:
-            browser.close()
+    context = browser.new_context()
+    try:
+        page = context.new_page()
+        wrong: list[str] = []
+        page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.goto(served.url)
+        assert "token" not in page.url
+        assert page.locator("tbody tr").count() == 3
+        boxes = page.get_by_role("checkbox")
+        boxes.nth(0).check()
+        boxes.nth(1).check()
+        page.get_by_role("button", name="Compare").click()
+        page.locator("canvas").first.wait_for(timeout=60_000)
+        page.goto(served.base + "/run/third")
+        page.locator("canvas").first.wait_for(timeout=60_000)
+        assert not wrong
+    finally:
+        context.close()
+
+
+def test_a_new_run_appears_by_itself(folder: Path, served: Served, browser: Browser) -> None:
+    """The list is followed by server-sent events; what was ticked stays ticked, and pausing holds it still."""
+    context = browser.new_context()
+    try:
+        page = context.new_page()
+        page.goto(served.url)
+        page.locator(".feed.live").wait_for(timeout=60_000)
+        before = page.locator("tbody tr").count()
+        page.get_by_role("checkbox").first.check()
+        ticked = page.get_by_role("checkbox").first.get_attribute("value")
+        page.keyboard.press("p")
+        page.locator(".feed", has_text="paused").wait_for()
+        done = proftool(folder, "run", "-q", "--backend", "pyinstrument", "--label", "fourth", "--", "prog.py", "50")
+        assert done.returncode == 0, done.stderr
+        page.wait_for_timeout(2500)
+        assert page.locator("tbody tr").count() == before
+        page.get_by_role("button", name="Resume").click()
+        expect(page.locator("tbody tr")).to_have_count(before + 1, timeout=60_000)
+        assert page.locator(f"input[value='{ticked}']").is_checked()
+    finally:
+        context.close()

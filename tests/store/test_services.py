@@ -102,3 +102,15 @@ def test_what_is_old_is_forgotten_and_runs_stay(tmp_path: Path) -> None:
     from proftool.contracts_store import RunQuery
 
     assert store_in(tmp_path).find(RunQuery()) == (run,)
+
+
+def test_services_are_named_and_spans_found_by_kind_and_id(tmp_path: Path) -> None:
+    """Names in order, each once; a span of a trace by its own id; those of one kind."""
+    store = _store(tmp_path)
+    assert store.services() == ()
+    spans = [replace(SPAN, span_id=f"{n:016x}", service=f"s{n % 3}", kind="client" if n % 2 else "server") for n in range(1, 8)]
+    store.add_spans(spans)
+    assert store.services() == ("s0", "s1", "s2")
+    assert [one.span_id for one in store.find_spans(SpanQuery(trace_id=SPAN.trace_id, span_id=spans[2].span_id))] == [spans[2].span_id]
+    assert {one.kind for one in store.find_spans(SpanQuery(kind="client"))} == {"client"}
+    assert len(store.find_spans(SpanQuery(kind="client"))) == 4

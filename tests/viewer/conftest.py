@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from shutil import which
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from proftool.contracts import ReportOptions
 from proftool.model.builder import ProfileBuilder
@@ -15,19 +14,8 @@ from proftool.model.meta import Meta, Pass, Quality
 from proftool.model.profile import CALLS, WAITING_TIME, WALL_TIME, Category, Metric, Profile, Status
 from proftool.reports.flamegraph import report
 
-CHROMIUM = which("chromium") or "/usr/bin/chromium"
 MS = 1_000_000
 HOSTILE = "<img src=x onerror=window.pwned=1></script><script>window.pwned=1</script>"
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    if not Path(CHROMIUM).exists():
-        pytest.skip("no chromium on this machine")
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield started
-        started.close()
 
 
 Opener = Callable[..., Page]

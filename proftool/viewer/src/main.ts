@@ -3,6 +3,7 @@ import { mount } from "svelte";
 import App from "./App.svelte";
 import { type Head, load } from "./profile";
 import { Session } from "./session.svelte";
+import "./tokens.css";
 import "./style.css";
 
 function take(id: string): string {

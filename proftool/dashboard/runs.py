@@ -1,0 +1,172 @@
+"""The views of stored runs: the list, one run, two compared, one command over time."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from proftool import registry
+from proftool.contracts import ReportOptions
+from proftool.contracts_store import Run, RunQuery
+from proftool.dashboard.assets import report_policy
+from proftool.dashboard.html import Html
+from proftool.errors import RunNotFound
+from proftool.settings import Settings
+from proftool.store.names import resolve
+from proftool.store.runs import SqlRunStore
+from proftool.units import Unit, people
+
+PER_PAGE = 100
+_TREND_RUNS = 300
+_MAIN = ("wall_time", "cpu_time", "peak_bytes", "allocated_bytes", "samples")
+_NOWHERE = Path("/nonexistent")
+"""Names that come over the network stand for stored runs, never for files."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One run on a line over time; x and y in 0..1, y upward."""
+
+    run: Run
+    x: float
+    y: float
+    value: str
+
+
+class RunViews:
+    """Each takes a request and gives a page, off the event loop."""
+
+    def __init__(self, html: Html, store: SqlRunStore, settings: Settings) -> None:
+        self._html, self._store, self._settings = html, store, settings
+        html.environment.filters |= {"ago": _ago, "command": _command, "total": _total, "seconds": _seconds}
+
+    def runs(self, request: Request) -> Response:
+        """Newest first, a page at a time, with the line of each command's totals."""
+        page = _number(request.query_params.get("page"), 1)
+        label = request.query_params.get("label") or None
+        found = self._store.find(RunQuery(label=label, limit=PER_PAGE + 1, offset=(page - 1) * PER_PAGE))
+        lines = _lines(found[:PER_PAGE])
+        return self._html.page(
+            request,
+            "runs.html",
+            title="Runs",
+            here="/",
+            runs=found[:PER_PAGE],
+            lines=lines,
+            page=page,
+            label=label,
+            more=len(found) > PER_PAGE,
+        )
+
+    def run(self, request: Request) -> Response:
+        """The viewer."""
+        return report(registry.report("html").render(self._store.load(self._stored(request.path_params["id"])), self._options()))
+
+    def diff(self, request: Request) -> Response:
+        """The viewer on a diff; `base` and `new` name runs."""
+        from proftool.reports.flamegraph import render_diff
+        from proftool.workflows.compare import compare
+
+        asked = request.query_params.getlist("run")
+        base, new = (request.query_params.get("base"), request.query_params.get("new")) if len(asked) != 2 else (asked[1], asked[0])
+        if not base or not new:
+            raise RunNotFound(
+                "two runs make a diff", cause=f"{len(asked)} were chosen", fix="choose two in the list, the older one is the base"
+            )
+        for name in (base, new):
+            self._stored(name)
+        return report(render_diff(compare(base, new, self._store, _NOWHERE).diff, self._options()))
+
+    def trend(self, request: Request) -> Response:
+        """One command's total over its runs, each a link to it and to its diff with the one before."""
+        of = self._stored(request.query_params.get("of", ""))
+        runs = _alike(self._store.find(RunQuery(limit=5000)), of)[:_TREND_RUNS]
+        points = _points(runs)
+        return self._html.page(
+            request, "trend.html", title="Trend", here="/", of=of, points=points, line=_polyline(points), metric=_metric(of)
+        )
+
+    def _options(self) -> ReportOptions:
+        return ReportOptions(max_bytes=self._settings.html_size_bytes)
+
+    def _stored(self, name: str) -> Run:
+        """The run of that name; a path is a file of this disk, and no name here."""
+        found = None if "/" in name or name.startswith(".") else resolve(name, self._store, _NOWHERE).run
+        if found is None:
+            raise RunNotFound("no such run", cause=f"`{name}` names no stored run", fix="choose one in the list")
+        return found
+
+
+def report(content: bytes) -> Response:
+    """A report as an answer."""
+    return HTMLResponse(content, headers={"content-security-policy": report_policy()})
+
+
+def _alike(runs: Sequence[Run], like: Run) -> list[Run]:
+    """Runs of the same command measured in the same way, newest first."""
+    return [run for run in runs if (run.command, run.modes, run.backends) == (like.command, like.modes, like.backends)]
+
+
+def _lines(runs: Sequence[Run]) -> dict[str, str]:
+    """Run id -> the line of the totals of its command among these runs."""
+    groups: dict[tuple[object, ...], list[Run]] = {}
+    for run in runs:
+        groups.setdefault((run.command, run.modes, run.backends), []).append(run)
+    lines = {key: _polyline(_points(group)) for key, group in groups.items()}
+    return {run.id: lines[run.command, run.modes, run.backends] for run in runs}
+
+
+def _metric(run: Run) -> str | None:
+    return next((name for name in _MAIN if name in run.totals), None)
+
+
+def _points(runs: Sequence[Run]) -> list[Point]:
+    """Oldest first, evenly spaced: the order of runs, not the calendar, is what a regression has."""
+    known = [(run, run.totals[name]) for run in reversed(runs) if (name := _metric(run)) is not None]
+    top = max((value for _, value in known), default=0)
+    return [
+        Point(run=run, x=i / max(len(known) - 1, 1), y=value / top if top else 0.0, value=_total(run))
+        for i, (run, value) in enumerate(known)
+    ]
+
+
+def _polyline(points: Sequence[Point]) -> str:
+    """`points` of an SVG polyline in a box of 100 by 20."""
+    return " ".join(f"{point.x * 98 + 1:.1f},{19 - point.y * 18:.1f}" for point in points)
+
+
+def _number(text: str | None, otherwise: int) -> int:
+    return int(text) if text is not None and text.isascii() and text.isdigit() and int(text[:7]) > 0 else otherwise
+
+
+def _command(run: Run) -> str:
+    return shlex.join(run.command) if run.command else "a process or a file"
+
+
+def _total(run: Run) -> str:
+    name = _metric(run)
+    if name is None:
+        return ""
+    unit = Unit.NANOSECONDS if name.endswith("_time") else Unit.BYTES if name.endswith("_bytes") else Unit.COUNT
+    return people(run.totals[name], unit)
+
+
+def _seconds(run: Run) -> str:
+    return "" if run.duration_s is None else people(round(run.duration_s * 1e9), Unit.NANOSECONDS)
+
+
+def _ago(run: Run) -> str:
+    if run.started_at is None:
+        return ""
+    past = (datetime.now(UTC) - datetime.fromisoformat(run.started_at)).total_seconds()
+    for size, name in ((86400, "day"), (3600, "hour"), (60, "minute")):
+        if past >= size:
+            n = int(past // size)
+            return f"{n} {name}{'s' if n > 1 else ''} ago"
+    return "just now"

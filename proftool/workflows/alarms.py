@@ -1,0 +1,264 @@
+"""The project's alert rules and objectives, judged over the metrics that are stored: their state now, and when they were broken.
+
+The rules (`[tool.proftool.alerts]`, `[tool.proftool.slo]`) and the engine are those that a service runs itself (telemetry/alerts.py); here
+they look at stored points, a reading a step, so that they can be judged for any service and any past, by who was not there. A budget is
+what an objective allows to fail over its period: 0.1 % of the requests of thirty days, or of what is stored of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from proftool.contracts_telemetry import MetricStore, PointQuery, Series
+from proftool.telemetry.alerts import Alerts
+from proftool.telemetry.points import Sample
+from proftool.telemetry.rules import BURN_WINDOWS, Degradation, Rule, Slo, Threshold, load_rules
+from proftool.telemetry.segments import Description
+from proftool.telemetry.windows import History, read
+from proftool.units import NS_PER_S
+from proftool.workflows.requests import Numbers, TimeRange, is_failed
+
+PERIOD_S = 30 * 86400.0
+STEP_S = 60
+LOOK_BACK_S = 24 * 3600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Broken:
+    """From when to when a rule fired; `until_ms` None: it still does."""
+
+    since_ms: float
+    until_ms: float | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleState:
+    """One rule over one service."""
+
+    service: str
+    name: str
+    kind: str
+    """`threshold`, `degradation` or `slo`."""
+    metric: str
+    labels: tuple[tuple[str, str], ...]
+    wanted: str
+    """The rule in words."""
+    state: str
+    """`firing`, `pending` (broken, not for long enough), `ok`, or `no data`."""
+    told: str
+    """How it is broken; empty where it is not."""
+    fired: tuple[Broken, ...]
+    """In the last day, newest first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """One objective over one service."""
+
+    service: str
+    name: str
+    objective: float
+    latency_s: float | None
+    n: int
+    n_bad: int
+    left_share: float | None
+    """Of the budget, 1 untouched, below 0 spent and more; None without requests."""
+    known_s: float
+    """How much of the period something is known of."""
+    burns: tuple[tuple[float, float | None], ...]
+    """(window in s, times faster than the budget lasts)."""
+    days_ms: tuple[float, ...]
+    left: Numbers
+    """What was left at the end of each day."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alarms:
+    """All rules over all services."""
+
+    rules: tuple[RuleState, ...]
+    budgets: tuple[Budget, ...]
+    file: str | None
+    """Name of the file that holds the rules; None: there is none."""
+    n_rules: int
+
+
+def alarms(metrics: MetricStore, project: Path | None, now_ns: int) -> Alarms:
+    """Judge every rule over every service that measures its metric; UsageError where the rules cannot be read."""
+    file = None if project is None else project / "pyproject.toml"
+    rules = load_rules(file) if file is not None and file.exists() else ()
+    states: list[RuleState] = []
+    budgets: list[Budget] = []
+    services = metrics.services()
+    when = TimeRange(since_ns=now_ns - LOOK_BACK_S * NS_PER_S, until_ns=now_ns, step_ns=STEP_S * NS_PER_S)
+    for index, rule in enumerate(rules):
+        found = False
+        for service in services:
+            series = _series(metrics, service, rule, when)
+            if not series:
+                continue
+            found = True
+            # A rule that learns keeps what it learned: each service gets its own.
+            states.append(_judged(load_rules(file)[index] if file and isinstance(rule, Degradation) else rule, service, series))
+            if isinstance(rule, Slo):
+                budgets.append(_budget(metrics, service, rule, series, now_ns))
+        if not found:
+            states.append(_state(rule, "", "no data", "no service has stored this metric in the last day", ()))
+    order = {"firing": 0, "pending": 1, "ok": 2, "no data": 3}
+    states.sort(key=lambda one: (order[one.state], one.service, one.name))
+    return Alarms(rules=tuple(states), budgets=tuple(budgets), file="pyproject.toml" if file else None, n_rules=len(rules))
+
+
+def _series(metrics: MetricStore, service: str, rule: Rule, when: TimeRange) -> Sequence[Series]:
+    labels = tuple(sorted(rule.labels.items()))
+    return metrics.find_series(
+        PointQuery(service=service, name=rule.metric, labels=labels, since_ns=when.since_ns, until_ns=when.until_ns, step_ns=when.step_ns)
+    )
+
+
+def _judged(rule: Rule, service: str, series: Sequence[Series]) -> RuleState:
+    engine = Alerts([rule], service=service)
+    history = History(rule.keep_s)
+    begun: list[Broken] = []
+    told, is_broken = "", False
+    for time_ns, samples in _readings(series):
+        for alert in engine.observe(samples, time_ns):
+            if alert.state == "firing":
+                begun.append(Broken(since_ms=alert.began_s * 1e3, until_ms=None, text=alert.text))
+            elif alert.state == "resolved" and begun:
+                begun[-1] = Broken(since_ms=begun[-1].since_ms, until_ms=alert.time_s * 1e3, text=begun[-1].text)
+        reading, bounds = read(samples, rule.metric, rule.labels, time_ns / 1e9)
+        history.add(reading, bounds)
+        if not isinstance(rule, Degradation):  # the engine has moved it on already, and what it said stands
+            broken = rule.look(history)
+            is_broken, told = broken is not None, "" if broken is None else broken.text
+    is_firing = bool(begun) and begun[-1].until_ms is None
+    state = "firing" if is_firing else "pending" if is_broken else "ok"
+    return _state(rule, service, state, told or (begun[-1].text if is_firing else ""), tuple(reversed(begun)))
+
+
+def _readings(series: Sequence[Series]) -> list[tuple[int, list[Sample]]]:
+    """What a service would have read of itself at the end of each step: sums of the steps before."""
+    sums = [0.0] * len(series)
+    counts = [[0] * (len(one.edges) + 1) if one.kind == "histogram" else [] for one in series]
+    descriptions = [
+        Description(one.name, _kind(one), one.unit, "", one.labels, one.edges) for one in series
+    ]  # fmt: skip
+    found: list[tuple[int, list[Sample]]] = []
+    is_known = False
+    for step, time_ns in enumerate(series[0].times_ns):
+        was_known, is_known = is_known, any(one.values[step] is not None for one in series)
+        if not is_known:
+            continue
+        if not was_known and len(series[0].times_ns) > 1:
+            # What was counted in the first step of a stretch was counted since its begin: a window has two ends.
+            step_ns = series[0].times_ns[1] - series[0].times_ns[0]
+            before = [
+                Sample(of, one.labels, total, tuple(kept))
+                for of, one, total, kept in zip(descriptions, series, sums, counts, strict=True)
+                if one.kind != "gauge"
+            ]
+            if before:
+                found.append((time_ns - step_ns, before))
+        samples: list[Sample] = []
+        for index, one in enumerate(series):
+            value, more = one.values[step], one.counts[step] if one.kind == "histogram" else None
+            if one.kind == "gauge":
+                if value is not None:
+                    samples.append(Sample(descriptions[index], one.labels, value))
+                continue
+            sums[index] += value or 0.0
+            if more is not None:
+                counts[index] = [have + new for have, new in zip(counts[index], more, strict=True)]
+            samples.append(Sample(descriptions[index], one.labels, sums[index], tuple(counts[index])))
+        found.append((time_ns, samples))
+    return found
+
+
+def _kind(series: Series):
+    match series.kind:
+        case "histogram":
+            return "histogram"
+        case "gauge":
+            return "gauge"
+        case _:
+            return "counter"
+
+
+def _state(rule: Rule, service: str, state: str, told: str, fired: tuple[Broken, ...]) -> RuleState:
+    return RuleState(
+        service=service,
+        name=rule.name,
+        kind="slo" if isinstance(rule, Slo) else "degradation" if isinstance(rule, Degradation) else "threshold",
+        metric=rule.metric,
+        labels=tuple(sorted(rule.labels.items())),
+        wanted=_words(rule),
+        state=state,
+        told=told,
+        fired=fired,
+    )
+
+
+def _words(rule: Rule) -> str:
+    match rule:
+        case Threshold():
+            limits = [f"above {rule.above:g}"] if rule.above is not None else []
+            limits += [f"below {rule.below:g}"] if rule.below is not None else []
+            return f"{rule.measure} {' or '.join(limits)} for {rule.hold_s:g} s"
+        case Degradation():
+            return f"{rule.measure} worse than its own last hours for {rule.hold_s:g} s"
+        case Slo():
+            within = f" within {rule.latency_s:g} s" if rule.latency_s is not None else ""
+            return f"{rule.objective * 100:g} % succeed{within}"
+        case _:
+            return rule.name
+
+
+def _budget(metrics: MetricStore, service: str, rule: Slo, recent: Sequence[Series], now_ns: int) -> Budget:
+    step_ns = 6 * 3600 * NS_PER_S
+    when = TimeRange(since_ns=now_ns - int(PERIOD_S) * NS_PER_S, until_ns=now_ns, step_ns=step_ns)
+    series = _series(metrics, service, rule, when)
+    totals = [_bad(series, rule, step) for step in range(len(series[0].times_ns))] if series else []
+    n, bad = sum(one[0] for one in totals), sum(one[1] for one in totals)
+    allowed = n * (1 - rule.objective)
+    history = History(rule.keep_s)
+    for time_ns, samples in _readings(recent):
+        history.add(*read(samples, rule.metric, rule.labels, time_ns / 1e9))
+    spent, left = 0, list[float | None]()
+    known = [one[0] > 0 for one in totals]
+    for total in totals:
+        spent += total[1]
+        left.append(1 - spent / allowed if allowed and any(known[: len(left) + 1]) else None)
+    windows = sorted({seconds for long, short, _ in BURN_WINDOWS for seconds in (long, short)})
+    return Budget(
+        service=service,
+        name=rule.name,
+        objective=rule.objective,
+        latency_s=rule.latency_s,
+        n=n,
+        n_bad=bad,
+        left_share=1 - bad / allowed if allowed else None,
+        known_s=sum(known) * step_ns / NS_PER_S,
+        burns=tuple((seconds, rule.burn(history, seconds)) for seconds in windows),
+        days_ms=tuple(t / 1e6 for t in series[0].times_ns) if series else (),
+        left=tuple(left),
+    )
+
+
+def _bad(series: Sequence[Series], rule: Slo, step: int) -> tuple[int, int]:
+    """(requests, those against the objective) of a step."""
+    n = bad = 0
+    for one in series:
+        counts = one.counts[step]
+        if counts is None:
+            continue
+        total = sum(counts)
+        n += total
+        if is_failed(one):
+            bad += total
+        elif rule.latency_s is not None:
+            bad += sum(count for edge, count in zip((*one.edges, float("inf")), counts, strict=True) if edge > rule.latency_s)
+    return n, bad

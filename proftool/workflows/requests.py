@@ -1,0 +1,183 @@
+"""A service's requests over time: rate, errors and duration of every route, a latency heat map, and requests to look at.
+
+From the histograms of `http.server.request.duration`, which count every request; traces are kept of few and say nothing of rates. A
+quantile is an estimate inside its bucket and never above the last bound. Series whose buckets differ (a service written in two languages)
+count for rate and errors; quantiles and heat are of the buckets that hold most requests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from proftool.contracts_telemetry import Exemplar, MetricStore, PointQuery, Series
+from proftool.telemetry.points import quantile
+from proftool.telemetry.windows import REQUESTS
+from proftool.units import NS_PER_S
+
+NO_ROUTE = "(no route)"
+MAX_EXEMPLARS = 200
+Numbers = tuple[float | None, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimeRange:
+    """Since when, until when, and how fine; ns since the epoch."""
+
+    since_ns: int
+    until_ns: int
+    step_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """A value a step; None where nothing was counted, or nothing is known."""
+
+    rate_per_s: Numbers
+    error_share: Numbers
+    p50_s: Numbers
+    p95_s: Numbers
+    p99_s: Numbers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteRow:
+    """One route over the whole range."""
+
+    route: str
+    n: int
+    rate_per_s: float
+    error_share: float
+    p50_s: float | None
+    p95_s: float | None
+    p99_s: float | None
+    total_s: float
+    """What all of its requests took together."""
+    rates: Numbers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requests:
+    """What a service answered in a range."""
+
+    ends_ms: tuple[float, ...]
+    step_s: float
+    whole: RouteRow | None
+    """All routes, or the chosen one; None where nothing is known."""
+    line: Line
+    routes: tuple[RouteRow, ...]
+    """By the time that they took together."""
+    edges_s: tuple[float, ...]
+    heat: tuple[tuple[int, ...] | None, ...]
+    """Requests a bucket, for every step."""
+    exemplars: tuple[tuple[float, str, float], ...]
+    """(ms since the epoch, trace id, seconds)."""
+
+
+def requests(store: MetricStore, service: str, when: TimeRange, *, route: str | None = None) -> Requests:
+    """Rate, errors and duration; `line`, `heat` and `exemplars` of one route where it is named."""
+    found = store.find_series(
+        PointQuery(service=service, name=REQUESTS, since_ns=when.since_ns, until_ns=when.until_ns, step_ns=when.step_ns)
+    )
+    by_route: dict[str, list[Series]] = {}
+    for series in found:
+        by_route.setdefault(route_of(series), []).append(series)
+    step_s = when.step_ns / NS_PER_S
+    rows = sorted((_row(name, of, when) for name, of in by_route.items()), key=lambda row: -row.total_s)
+    chosen = [series for name, of in by_route.items() if route is None or name == route for series in of]
+    times = found[0].times_ns if found else ()
+    edges, heat = histogram(chosen, len(times))
+    sums = _sums(chosen, len(times))
+    return Requests(
+        ends_ms=tuple(at / 1e6 for at in times),
+        step_s=step_s,
+        whole=_row(route or "all routes", chosen, when) if chosen else None,
+        line=Line(
+            rate_per_s=tuple(None if one is None else one[0] / step_s for one in sums),
+            error_share=tuple(None if one is None or not one[0] else one[1] / one[0] for one in sums),
+            p50_s=_quantiles(edges, heat, 0.50),
+            p95_s=_quantiles(edges, heat, 0.95),
+            p99_s=_quantiles(edges, heat, 0.99),
+        ),
+        routes=tuple(rows),
+        edges_s=edges,
+        heat=heat,
+        exemplars=_exemplars(chosen, when),
+    )
+
+
+def route_of(series: Series) -> str:
+    """`GET /orders/{id}`, as spans call it."""
+    labels = dict(series.labels)
+    return f"{labels.get('http.request.method', '')} {labels.get('http.route', NO_ROUTE)}".strip()
+
+
+def is_failed(series: Series) -> bool:
+    """Does it count requests that the service failed?"""
+    labels = dict(series.labels)
+    return "error.type" in labels or labels.get("http.response.status_code", "") >= "500"
+
+
+def histogram(series: Iterable[Series], n_steps: int) -> tuple[tuple[float, ...], tuple[tuple[int, ...] | None, ...]]:
+    """Bounds, and counts a step of all series with these bounds: of those that hold most."""
+    by_edges: dict[tuple[float, ...], list[Series]] = {}
+    for one in series:
+        by_edges.setdefault(one.edges, []).append(one)
+    if not by_edges:
+        return (), (None,) * n_steps
+    edges, most = max(by_edges.items(), key=lambda item: sum(sum(counts) for one in item[1] for counts in one.counts if counts))
+    steps: list[tuple[int, ...] | None] = []
+    for step in range(n_steps):
+        known = [counts for one in most if (counts := one.counts[step]) is not None]
+        steps.append(tuple(map(sum, zip(*known, strict=True))) if known else None)
+    return edges, tuple(steps)
+
+
+def _quantiles(edges: Sequence[float], steps: Iterable[tuple[int, ...] | None], q: float) -> Numbers:
+    return tuple(None if counts is None else quantile(edges, counts, q) for counts in steps)
+
+
+def _sums(series: Sequence[Series], n_steps: int) -> list[tuple[int, int] | None]:
+    """(requests, failed ones) of every step."""
+    found: list[tuple[int, int] | None] = [None] * n_steps
+    for one in series:
+        failed = is_failed(one)
+        for step, counts in enumerate(one.counts):
+            if counts is not None:
+                n, bad = found[step] or (0, 0)
+                more = sum(counts)
+                found[step] = (n + more, bad + more * failed)
+    return found
+
+
+def _row(route: str, series: Sequence[Series], when: TimeRange) -> RouteRow:
+    n_steps = len(series[0].times_ns)
+    step_s = when.step_ns / NS_PER_S
+    sums = _sums(series, n_steps)
+    n, failed = sum(one[0] for one in sums if one), sum(one[1] for one in sums if one)
+    edges, steps = histogram(series, n_steps)
+    known = [counts for counts in steps if counts is not None]
+    counts = tuple(map(sum, zip(*known, strict=True))) if known else ()
+    # A rate is over the time that something is known of: a service that began a minute ago is not slow for an hour.
+    known_s = step_s * sum(one is not None for one in sums)
+    return RouteRow(
+        route=route,
+        n=n,
+        rate_per_s=n / known_s if known_s else 0.0,
+        error_share=failed / n if n else 0.0,
+        p50_s=quantile(edges, counts, 0.50) if counts else None,
+        p95_s=quantile(edges, counts, 0.95) if counts else None,
+        p99_s=quantile(edges, counts, 0.99) if counts else None,
+        total_s=sum(value for one in series for value in one.values if value is not None),
+        rates=tuple(None if one is None else one[0] / step_s for one in sums),
+    )
+
+
+def _exemplars(series: Iterable[Series], when: TimeRange) -> tuple[tuple[float, str, float], ...]:
+    seen: dict[str, Exemplar] = {}
+    for one in series:
+        for exemplar in one.exemplars:
+            if when.since_ns <= exemplar.time_ns < when.until_ns:
+                seen[exemplar.trace_id] = exemplar
+    slowest = sorted(seen.values(), key=lambda exemplar: -exemplar.value)[:MAX_EXEMPLARS]
+    return tuple((exemplar.time_ns / 1e6, exemplar.trace_id, exemplar.value) for exemplar in slowest)
