@@ -26,6 +26,7 @@ from proftool.settings import Settings
 from proftool.store.names import resolve
 from proftool.store.runs import SqlRunStore
 from proftool.units import Unit, people
+from proftool.workflows.report import page_options
 
 PER_PAGE = 100
 _TREND_RUNS = 300
@@ -88,8 +89,9 @@ class Pages:
 
     def run(self, request: Request) -> Response:
         """The viewer."""
-        options = ReportOptions(max_bytes=self._settings.html_size_bytes)
-        return HTMLResponse(registry.report("html").render(self._store.load(self._stored(request.path_params["id"])), options))
+        profile = self._store.load(self._stored(request.path_params["id"]))
+        options = page_options(self._settings, profile=profile)
+        return HTMLResponse(registry.report("html").render(profile, options))
 
     def diff(self, request: Request) -> Response:
         """The viewer on a diff; `base` and `new` name runs."""

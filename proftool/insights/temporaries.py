@@ -29,7 +29,7 @@ class Temporaries:
             told = f"made {value:,} allocations that were freed at once, {percent(value, whole)} of all"
             advice = "reuse one buffer, use the in-place form (`out=`, `+=`), or do it for many items in one call"
             link = "https://bloomberg.github.io/memray/temporary_allocations.html"
-            found.append(insight(profile, self.id, frame, value / whole, Confidence.LOW, told, advice, link))
+            found.append(insight(profile, self.id, "temporary_allocations", frame, value / whole, Confidence.LOW, told, advice, link))
         return found
 
 

@@ -99,7 +99,9 @@ class View:
         np.add.at(sums, rows, amount[at != ROOT])
         return dict(zip(frames.tolist(), sums.tolist(), strict=True))
 
-    def insight(self, rule: str, charge: Charge, what: str, advice: str, link: str, *, whole: int | None = None) -> Insight:
+    def insight(
+        self, rule: str, charge: Charge, what: str, advice: str, link: str, *, whole: int | None = None, effect: str | None = None
+    ) -> Insight:
         """The insight of a charge; `what` follows `62 % of the working time (412 ms) `."""
         profile, whole = self.profile, self.whole if whole is None else whole
         share = charge.value / whole if whole else 0.0
@@ -117,6 +119,8 @@ class View:
             evidence=f"{percent(charge.value, whole)} of the working time ({people(charge.value, Unit.NANOSECONDS)}) {what}{calls}",
             advice=advice,
             link=link,
+            metric="wall_time",
+            effect=effect,
         )
 
 

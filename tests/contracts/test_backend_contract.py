@@ -27,6 +27,9 @@ def backends() -> list[str]:
     found = []
     for name in registry.names("backend"):
         module = registry.BACKENDS.get(name, "").partition(":")[0]
+        if not module:  # a plugin by entry point
+            found.append(name)
+            continue
         try:
             import_module(module)
         except ModuleNotFoundError as error:
