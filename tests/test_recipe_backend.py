@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
-import sysconfig
 from pathlib import Path
 
 import pytest
@@ -20,7 +19,7 @@ def test_the_plugin_passes_the_contract_suite(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "venv")], check=True)
     python = tmp_path / "venv" / "bin" / "python"
     site = next((tmp_path / "venv" / "lib").glob("python*/site-packages"))
-    (site / "ours.pth").write_text(f"{ROOT}\n{sysconfig.get_path('purelib')}\n")
+    (site / "ours.pth").write_text("\n".join([str(ROOT), *(entry for entry in sys.path if entry.endswith("site-packages"))]) + "\n")
     spec = importlib.util.spec_from_file_location("recipe", RECIPE)
     assert spec
     assert spec.loader

@@ -9,12 +9,32 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from proftool.cli.split import RUN, means_run
 
-if TYPE_CHECKING:
-    from click import Command, Parameter
+
+class _Place(Protocol):
+    """An option or an argument, as the parser keeps it."""
+
+    @property
+    def opts(self) -> Sequence[str]: ...
+    @property
+    def secondary_opts(self) -> Sequence[str]: ...
+    @property
+    def param_type_name(self) -> str: ...
+    @property
+    def nargs(self) -> int: ...
+    @property
+    def metavar(self) -> str | None: ...
+
+
+class _Parsed(Protocol):
+    """A verb, as the parser keeps it."""
+
+    @property
+    def params(self) -> Sequence[_Place]: ...
+
 
 MAX_RUNS = 100
 _NEWEST = (("@latest", "the newest run"), ("@latest~1", "the one before it"))
@@ -69,7 +89,7 @@ def complete(words: Sequence[str], cwd: Path) -> Candidates:
     return _of_verb(verb, parsed, before[1:], current, cwd)
 
 
-def _of_verb(verb: str, parsed: Command, before: Sequence[str], current: str, cwd: Path) -> Candidates:
+def _of_verb(verb: str, parsed: _Parsed, before: Sequence[str], current: str, cwd: Path) -> Candidates:
     valued = {name: one for one in parsed.params for name in (*one.opts, *one.secondary_opts) if _takes_value(one)}
     n_words, waiting = 0, None
     for word in before:
@@ -100,7 +120,7 @@ def _of_verb(verb: str, parsed: Command, before: Sequence[str], current: str, cw
     return _values(verb, place, current, cwd) if n_words < len(arguments) or place.nargs == -1 else Candidates()
 
 
-def _values(verb: str, place: Parameter, current: str, cwd: Path) -> Candidates:
+def _values(verb: str, place: _Place, current: str, cwd: Path) -> Candidates:
     """What a parameter's value may be."""
     option = max(place.opts, key=len) if place.param_type_name == "option" else ""
     if option in (known := _known(verb)):
@@ -172,19 +192,17 @@ def _revisions(cwd: Path) -> list[Candidate]:
     return [Candidate(name, "revision") for name in ("HEAD", *git.refs(cwd))]
 
 
-def _options(parsed: Command) -> list[Candidate]:
-    return [
-        Candidate(name, _first_line(one.help)) for one in parsed.params if _is_option(one) for name in (*one.opts, *one.secondary_opts)
-    ] + [  # type: ignore[attr-defined]
-        Candidate("--help", "Show this message and exit.")
-    ]
+def _options(parsed: _Parsed) -> list[Candidate]:
+    options = [one for one in parsed.params if _is_option(one)]
+    found = [Candidate(name, _first_line(getattr(one, "help", None))) for one in options for name in (*one.opts, *one.secondary_opts)]
+    return [*found, Candidate("--help", "Show this message and exit.")]
 
 
-def _is_option(one: Parameter) -> bool:
+def _is_option(one: _Place) -> bool:
     return one.param_type_name == "option"
 
 
-def _takes_value(one: Parameter) -> bool:
+def _takes_value(one: _Place) -> bool:
     return _is_option(one) and not getattr(one, "is_flag", False)
 
 
@@ -194,6 +212,3 @@ def _fitting(candidates: Iterable[Candidate], current: str) -> tuple[Candidate, 
 
 def _first_line(text: str | None) -> str:
     return " ".join((text or "").split("\n\n")[0].split())
-
-
-__all__ = ["Candidate", "Candidates", "complete"]

@@ -171,6 +171,36 @@ def holds_little():
     busy()
 
 
+def many_small_objects():
+    KEPT["rows"] = [{"id": n, "tags": [n], "next": (n, [])} for n in range(60_000)]
+
+
+def many_small_objects_uncollected():
+    import gc
+
+    gc.disable()
+    many_small_objects()
+
+
+def few_large_objects():
+    KEPT["rows"] = [bytes(60_000) for _ in range(300)]
+    busy()
+
+
+def reads_all_at_once():
+    if not KEPT:
+        KEPT["index"] = bytes(2_000_000)
+        KEPT["sum"] = sum(map(len, [bytes(1000) for _ in range(50_000)]))
+    time.sleep(0.01)
+
+
+def reads_in_pieces():
+    if not KEPT:
+        KEPT["index"] = bytes(2_000_000)
+        KEPT["sum"] = sum(len(bytes(1000)) for _ in range(50_000))
+    time.sleep(0.01)
+
+
 def makes_temporaries():
     for _ in range(2000):
         bytearray(4000)
@@ -225,4 +255,5 @@ def main(name, seconds):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], float(sys.argv[2]) if len(sys.argv) > 2 else 0.8)
+    # Long enough that what Python itself loads is little beside it.
+    main(sys.argv[1], float(sys.argv[2]) if len(sys.argv) > 2 else 3.0 if sys.argv[1] == "imports_little" else 0.8)
