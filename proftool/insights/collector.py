@@ -12,34 +12,43 @@ import numpy as np
 from proftool.insights.view import Charge, view
 from proftool.model.circumstances import collected
 from proftool.model.insight import Insight
-from proftool.model.profile import ROOT, Profile
-from proftool.units import percent
+from proftool.model.profile import ROOT, Category, Profile
 
 _MIN_SHARE = 0.1
 _MIN_NS = 50_000_000
+_ADVICE = (
+    "make fewer objects that live at the same time (tuples, `__slots__`, arrays, one large object for many small); where they must "
+    "live, `gc.freeze()` when they are loaded, or `gc.disable()` while they are"
+)
 
 
 class GcPressure:
-    """Speaks where collections took a tenth of the working time and 50 ms, of the line that ran during most of it."""
+    """Speaks of a line of the project during which collections took a tenth of the working time and 50 ms."""
 
     id = "gc-pressure"
 
     def look(self, profile: Profile) -> Sequence[Insight]:
-        """At most one; nothing where the collector was not watched (traces, memory, attached processes)."""
-        found = collected([one.collector for one in profile.meta.passes if one.collector is not None])
-        seen = view(profile)
-        if found is None or not found.lines or found.cpu_ns < max(seen.whole * _MIN_SHARE, _MIN_NS):
+        """One insight a line, the dearest first; nothing where the collector was not watched (traces, memory, attached processes)."""
+        told = collected([one.collector for one in profile.meta.passes if one.collector is not None])
+        if told is None:
             return []
-        file, line, name, spent_ns, _ = found.lines[0]
-        full = f", {found.runs[-1]:,} of them full" if found.runs[-1] else ""
-        part = percent(spent_ns, found.cpu_ns)
-        told = f"went to the garbage collector in {sum(found.runs):,} runs{full}; {part} of it while this line ran"
-        charge = Charge(_function(profile, file, line, name), line, min(found.cpu_ns, seen.whole))
-        advice = (
-            "make fewer objects that live at the same time (tuples, `__slots__`, arrays, one large object for many small); where they "
-            "must live, `gc.freeze()` when they are loaded, or `gc.disable()` while they are"
-        )
-        return [seen.insight(self.id, charge, told, advice, "https://docs.python.org/3/library/gc.html#gc.freeze")]
+        seen, insights = view(profile), list[Insight]()
+        whole = max(seen.whole, told.cpu_ns)
+        for file, line, name, spent_ns, runs in told.lines:
+            function = _function(profile, file, line, name)
+            # Others' lines stand there where no line of the project called: an import of a test runner, a thread of a library.
+            if (
+                spent_ns >= max(whole * _MIN_SHARE, _MIN_NS)
+                and function != ROOT
+                and profile.functions.category[function] == Category.PROJECT
+            ):
+                full = f", {told.runs[-1]:,} of all {sum(told.runs):,} were full" if told.runs[-1] else ""
+                what = f"went to the garbage collector while this line ran: {runs:,} collections{full}"
+                charge = Charge(function, line, spent_ns)
+                insights.append(
+                    seen.insight(self.id, charge, what, _ADVICE, "https://docs.python.org/3/library/gc.html#gc.freeze", whole=whole)
+                )
+        return insights
 
 
 def _function(profile: Profile, file: str, line: int, name: str) -> int:
