@@ -151,6 +151,15 @@ def imports_a_lot():
         importlib.import_module(name)
 
 
+def a_library_imports():
+    import pkgutil
+
+    for name in ("email.message", "xml.dom.minidom", "http.client", "unittest.mock", "concurrent.futures", "tomllib", "xmlrpc.client"):
+        for known in [known for known in sys.modules if known.startswith(name.partition(".")[0])]:
+            del sys.modules[known]
+        pkgutil.resolve_name(name)
+
+
 def imports_little():
     for _ in range(40):
         busy()
@@ -204,6 +213,14 @@ def reads_in_pieces():
 def makes_temporaries():
     for _ in range(2000):
         bytearray(4000)
+
+
+def makes_few_temporaries():
+    if KEPT.setdefault("n", 0) < 60:
+        KEPT["n"] += 1
+        for _ in range(1000):
+            bytearray(4000)
+    busy()
 
 
 def reuses_a_buffer():

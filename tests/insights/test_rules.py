@@ -30,6 +30,10 @@ PLANTED = [
     ("repeated-query", "trace", "query_for_each_row", "query_for_all_rows"),
     ("import-time", "sample", "imports_a_lot", "imports_little"),
     ("import-time", "trace", "imports_a_lot", "imports_little"),
+    # What the suites of other people's packages showed: a plugin manager calls a library that imports, a fixture makes 60,000 objects.
+    ("import-time", "sample", "imports_a_lot", "a_library_imports"),
+    ("import-time", "trace", "imports_a_lot", "a_library_imports"),
+    ("temporaries", "memory", "makes_temporaries", "makes_few_temporaries"),
     ("gc-pressure", "sample", "many_small_objects", "many_small_objects_uncollected"),
     ("gc-pressure", "sample", "many_small_objects", "few_large_objects"),
     ("brief-peak", "memory", "reads_all_at_once", "reads_in_pieces"),

@@ -28,24 +28,11 @@ def main() -> None:
         own = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"]
         for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "both sides"]):
             subprocess.run([*own, *words], cwd=root, check=True)
-        sides = ("--base-env", "SIDE=before", "--new-env", "SIDE=after")
-        words = [
-            sys.executable,
-            "-m",
-            "proftool",
-            "ab",
-            "HEAD",
-            "HEAD",
-            "--bench",
-            *sides,
-            "--pairs",
-            "10",
-            "--json",
-            "--",
-            "bench_advice.py",
-        ]
+        what = ["--bench", "--base-env", "SIDE=before", "--new-env", "SIDE=after", "--pairs", "10", "--json", "--", "bench_advice.py"]
         env = {name: value for name, value in os.environ.items() if not name.startswith("PROFTOOL")}
-        done = subprocess.run(words, cwd=root, env=env | {"SIDE": "before", "RULES": " ".join(sys.argv[1:])}, stdout=subprocess.PIPE, text=True)
+        env |= {"SIDE": "before", "RULES": " ".join(sys.argv[1:])}
+        words = [sys.executable, "-m", "proftool", "ab", "HEAD", "HEAD", *what]
+        done = subprocess.run(words, cwd=root, env=env, stdout=subprocess.PIPE, text=True)
     told = json.loads(done.stdout)
     print(f"null control: {told['null_control']}", file=sys.stderr)
     print("| rule | shape | before | factor | interval |\n|---|---|--:|--:|---|")
