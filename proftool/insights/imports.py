@@ -26,12 +26,9 @@ class Imports:
             lambda module, name: module.startswith("importlib._bootstrap") and name in ("_find_and_load", "_handle_fromlist", "__import__")
         )
         if seen.is_edges:
-            # An import inside another counts in both pairs: only the whole is right, and no line is known.
-            table = profile.edges
-            charges = seen.charges(loading | _by_name(seen), imports=True, direct=True)
-            own = np.flatnonzero((table.caller == ROOT) & loading[table.callee])
-            total = int(table.total_ns[own].sum()) if len(own) else 0
-            charges = [Charge(charges[0].function, 0, min(total, seen.whole))] if charges and total else []
+            # An import inside another counts in both pairs, so they cannot be added up: the dearest caller's own is right.
+            charges = seen.charges(loading | _by_name(seen), imports=True, direct=True)[:1]
+            charges = [Charge(one.function, 0, min(one.value, seen.whole)) for one in charges]
         else:
             charges = _charges(seen, loading | _by_name(seen))
         found: list[Insight] = []

@@ -11,13 +11,13 @@ from proftool.units import percent
 
 _MIN_SHARE = 0.3
 _MIN_COUNT = 20_000
-_EACH_NS = 200
+_EACH_NS = 100
 """What an allocation that is freed at once takes at least, the object around it included."""
 _MIN_TIME_SHARE = 0.03
 
 
 class Temporaries:
-    """Speaks of a line with a third of the run's allocations that are freed at once, if at 200 ns each they are 3 % of its CPU time."""
+    """Speaks of a line with a third of the run's allocations that are freed at once, if at 100 ns each they are 3 % of its CPU time."""
 
     id = "temporaries"
 

@@ -1,6 +1,6 @@
 """The same work as a rule of advice finds it and as it advises: (rule, shape) -> (before, after), which must give equal answers.
 
-`bench_*` functions of the side that `$SIDE` names (of the rules that `$RULES` names) are what tests/perf/advice.py measures.
+tests/perf/advice.py measures them; what came out is the rules' `effect`.
 """
 
 import asyncio
@@ -9,7 +9,6 @@ import datetime
 import functools
 import gc
 import json
-import os
 import re
 import sqlite3
 import threading
@@ -108,11 +107,6 @@ def by_msgspec() -> object:
     import msgspec
 
     return msgspec.json.decode(msgspec.json.encode(ROWS))
-
-
-class Text:
-    def __init__(self) -> None:
-        self.text = ""
 
 
 def plus_held_twice() -> str:
@@ -281,15 +275,3 @@ EFFECTS: dict[tuple[str, str], tuple[Callable[[], object], Callable[[], object]]
     ("busy-polling", "10 ms steps for 3 ms events"): (polled, woken),
     ("gc-pressure", "60,000 small objects"): (collected, uncollected),
 }
-
-
-def _name(rule: str, shape: str) -> str:
-    return "bench_" + re.sub(r"\W+", "_", f"{rule}__{shape}")
-
-
-NAMES_OF = {_name(*key): key for key in EFFECTS}
-
-if "SIDE" in os.environ:
-    _only = os.environ.get("RULES", "").split()
-    for _bench, _key in [(name, key) for name, key in NAMES_OF.items() if not _only or key[0] in _only]:
-        globals()[_bench] = EFFECTS[_key][os.environ["SIDE"] == "after"]

@@ -38,6 +38,8 @@ PLANTED = [
     ("gc-pressure", "sample", "many_small_objects", "few_large_objects"),
     ("brief-peak", "memory", "reads_all_at_once", "reads_in_pieces"),
     ("brief-peak", "memory", "reads_all_at_once", "holds_one_big_list"),
+    ("row-loop", "sample", "rows_of_a_frame", "columns_of_a_frame"),
+    ("row-loop", "trace", "rows_of_a_frame", "columns_of_a_frame"),
     ("peak", "memory", "holds_one_big_list", "holds_little"),
     ("temporaries", "memory", "makes_temporaries", "reuses_a_buffer"),
     ("leak", "memory", "leaks", "fills_a_table_once"),

@@ -1,50 +1,67 @@
-"""What following the advice gives: the pairs of tests/insights/effects.py by `proftool ab --bench`, sides in turn, a fresh process a value.
+"""What following the advice gives: the pairs of tests/insights/effects.py, sides in turn in random order, a fresh process a value.
 
     python tests/perf/advice.py [RULE…]    a row of Markdown for each rule and shape, on stdout
 
-The factor is time before through time after with its interval; docs/pages/explanation/insights.md and the rules' `effect` say the same.
+The design and statistics are those of `proftool ab` (bench/statistics.py), without its search for a cause: a process counts as one
+value, the median of its own; CPU time, or wall time where the work waits; Hodges and Lehmann's estimate of the factor with its
+interval of 95 %.
+docs/pages/explanation/insights.md and the rules' `effect` say what came out.
 """
 
 from __future__ import annotations
 
-import json
-import os
+import math
+import random
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
-EFFECTS = Path(__file__).parent.parent / "insights" / "effects.py"
+import numpy as np
+
+from proftool.bench.statistics import estimate
+
+FOLDER = Path(__file__).parent.parent / "insights"
+N_PAIRS = 8
+WAITS = ("blocked-loop", "busy-polling")
+ONE = """
+import sys, time
+sys.path.insert(0, sys.argv[1])
+from effects import EFFECTS
+work = EFFECTS[sys.argv[2], sys.argv[3]][sys.argv[4] == "after"]
+clock = time.perf_counter if sys.argv[5] == "wall" else time.process_time
+work()
+values, end = [], time.perf_counter() + 0.1
+while len(values) < 3 or time.perf_counter() < end:
+    begin = clock()
+    work()
+    values.append(clock() - begin)
+print(sorted(values)[len(values) // 2])
+"""
+
+
+def value(rule: str, shape: str, side: str) -> float:
+    """Seconds of one call, of one fresh process."""
+    words = [sys.executable, "-c", ONE, str(FOLDER), rule, shape, side, "wall" if rule in WAITS else "cpu"]
+    return float(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
 
 
 def main() -> None:
-    sys.path.insert(0, str(EFFECTS.parent))
-    from effects import NAMES_OF  # type: ignore[import-not-found]
+    sys.path.insert(0, str(FOLDER))
+    from effects import EFFECTS  # type: ignore[import-not-found]
 
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        (root / "bench_advice.py").write_text(EFFECTS.read_text())
-        (root / "pyproject.toml").write_text("")
-        own = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"]
-        for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "both sides"]):
-            subprocess.run([*own, *words], cwd=root, check=True)
-        what = ["--bench", "--base-env", "SIDE=before", "--new-env", "SIDE=after", "--pairs", "10", "--json", "--", "bench_advice.py"]
-        env = {name: value for name, value in os.environ.items() if not name.startswith("PROFTOOL")}
-        env |= {"SIDE": "before", "RULES": " ".join(sys.argv[1:])}
-        words = [sys.executable, "-m", "proftool", "ab", "HEAD", "HEAD", *what]
-        done = subprocess.run(words, cwd=root, env=env, stdout=subprocess.PIPE, text=True)
-    told = json.loads(done.stdout)
-    print(f"null control: {told['null_control']}", file=sys.stderr)
+    order = random.Random(7)
     print("| rule | shape | before | factor | interval |\n|---|---|--:|--:|---|")
-    for one in told["benchmarks"]:
-        rule, shape = NAMES_OF[one["name"].rpartition(":")[2].rpartition("::")[2]]
-        ratio = one["ratio"]
-        if ratio is None:
-            print(f"| {rule} | {shape} | | not measured | |")
+    for rule, shape in EFFECTS:
+        if sys.argv[1:] and rule not in sys.argv[1:]:
             continue
-        low, high = 1 / ratio["high"], 1 / ratio["low"]
-        before = one["base"]["median"]
-        print(f"| {rule} | {shape} | {before} {one['unit']} | {1 / ratio['estimate']:.3g} | {low:.3g}–{high:.3g} |")
+        pairs: list[dict[str, float]] = []
+        for _ in range(N_PAIRS):
+            sides = ["before", "after"]
+            order.shuffle(sides)
+            pairs.append({side: value(rule, shape, side) for side in sides})
+        found = estimate(np.array([math.log(pair["before"] / pair["after"]) for pair in pairs]))
+        before_ms = 1000 * float(np.median([pair["before"] for pair in pairs]))
+        print(f"| {rule} | {shape} | {before_ms:.3g} ms | {found.ratio:.3g} | {found.low:.3g}–{found.high:.3g} |", flush=True)
 
 
 if __name__ == "__main__":
