@@ -21,7 +21,6 @@ SUITES: dict[str, tuple[str, ...]] = {
     "itsdangerous": ("tests",),
     "jinja2": ("tests",),
     "markupsafe": ("tests",),
-    "more-itertools": ("tests",),
     "packaging": ("tests/test_markers.py", "tests/test_requirements.py", "tests/test_tags.py"),
     "pluggy": ("testing",),
     "python-dateutil": ("tests", "-k", "not import_star"),
