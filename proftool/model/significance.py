@@ -271,7 +271,8 @@ def compare_runs(
     session = 0.0 if seen is None else SESSION_CV**2 + (SHIFT_CV * max(abs(together), abs(shift))) ** 2
     extra = size**2 * ((probe_part * sd) ** 2 + session)
     total_se = np.sqrt(se**2 + extra)
-    t = np.abs(delta / total_se)
+    # Where nothing differs and nothing varies there is no evidence: 0, not 0/0.
+    t = np.abs(np.divide(delta, total_se, out=np.where(delta == 0, 0.0, np.inf), where=total_se > 0))
     matters = np.maximum(values[:, :n_base].mean(axis=1), values[:, n_base:].mean(axis=1)) >= floor
     largest = np.sort(t[:, matters].max(axis=1)) if matters.any() else np.full(len(labels), np.inf)
     observed = np.asarray(t[0], np.float64)

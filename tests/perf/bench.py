@@ -1,6 +1,6 @@
 """Can the verdicts be believed? Identical and planted programs, by `ab` and by what other tools would say of the same two.
 
-    python tests/perf/bench.py aa --rounds 200            identical code: false alarms
+    python tests/perf/bench.py aa --rounds 200 --budget 12s      identical code: false alarms
     python tests/perf/bench.py planted --percent 5 --rounds 40
     python tests/perf/bench.py peers --percent 0 --rounds 40     pyperf, pytest-benchmark and hyperfine with their usual gates
     python tests/perf/bench.py instructions --rounds 10
@@ -121,7 +121,9 @@ def main() -> None:
     parser.add_argument("series", choices=("aa", "planted", "command", "peers", "instructions"))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--percent", type=float, default=0.0)
+    parser.add_argument("--budget", help="time for one comparison, as of `ab`; its default where it is left out")
     asked = parser.parse_args()
+    more = ["--budget", asked.budget] if asked.budget else []
     rows: list[dict[str, object]] = []
     with tempfile.TemporaryDirectory(prefix="bench-series-") as name:
         folder = Path(name)
@@ -131,11 +133,11 @@ def main() -> None:
                 case "peers":
                     row = peers(folder / "peers", asked.percent)
                 case "command":
-                    row = ab(root, "--", "python", "prog.py")
+                    row = ab(root, *more, "--", "python", "prog.py")
                 case "instructions":
-                    row = ab(root, "--bench", "--instructions")
+                    row = ab(root, *more, "--bench", "--instructions")
                 case _:
-                    row = ab(root, "--bench")
+                    row = ab(root, *more, "--bench")
             rows.append(row)
             print(json.dumps(row), flush=True)
     keys = ("pyperf", "pytest-benchmark", "hyperfine") if asked.series == "peers" else ("verdict", "cause")
