@@ -115,12 +115,13 @@ def insights() -> str:
     from proftool import registry
 
     lines = ["# Insights", "", "A rule speaks only where the profile itself shows the cause; `proftool show` prints what was found.", ""]
+    lines += ["[When a rule speaks, and what its advice gave](../explanation/insights.md)", ""]
     for name, place in registry.RULES.items():
         module = import_module(place.partition(":")[0])
         rule = getattr(module, "rule")  # noqa: B009
         lines += [f"## {name}", "", inspect.getdoc(module) or "", "", inspect.getdoc(type(rule)) or "", ""]
         if hasattr(rule, "advice"):
-            lines += [f"Advice: {rule.advice} ([more]({rule.link})).", ""]
+            lines += [f"Advice: {rule.advice} ([more]({rule.link})).", "", *([f"{rule.effect.capitalize()}.", ""] if rule.effect else [])]
     return "\n".join(lines)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from proftool.model.insight import Insight
+from proftool.model.meta import Collector
 
 if TYPE_CHECKING:
     from proftool.model.profile import Profile  # numpy, which `list` and `--help` do without
@@ -185,6 +186,8 @@ class ProcessRecord:
     """Did it end in order, its last part written?"""
     exit_reason: str = ""
     notes: tuple[str, ...] = ()
+    collector: Collector | None = None
+    """What the garbage collector took of it; None where nobody looked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -60,6 +60,8 @@ RULES: dict[str, str] = {
     "lock-wait": "proftool.insights.lock_wait:rule",
     "busy-polling": "proftool.insights.polling:rule",
     "repeated-query": "proftool.insights.repeated_query:rule",
+    "gc-pressure": "proftool.insights.collector:rule",
+    "brief-peak": "proftool.insights.brief_peak:rule",
     "peak": "proftool.insights.peak:rule",
     "temporaries": "proftool.insights.temporaries:rule",
     "leak": "proftool.insights.leak:rule",

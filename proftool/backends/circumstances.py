@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from proftool.contracts import Process, Program, Recording
 from proftool.formats.identity import Identifier
 from proftool.model.builder import ProfileBuilder
-from proftool.model.meta import Meta, Pass
+from proftool.model.circumstances import collected
+from proftool.model.meta import Collector, Meta, Pass
 from proftool.model.profile import Category, Identified
 from proftool.settings import project_of
 
@@ -68,6 +70,14 @@ def _cwd(recording: Recording) -> Path:
     return target.cwd if isinstance(target, Process) and target.cwd is not None else Path.cwd()
 
 
+def collector(recording: Recording, who: Identifier) -> Collector | None:
+    """What the garbage collector took of all processes, files as the profile names them."""
+    found = collected([process.collector for process in recording.processes if process.collector is not None])
+    if found is None:
+        return None
+    return replace(found, lines=tuple((who.place(file).file, *rest) for file, *rest in found.lines))
+
+
 def meta(
     recording: Recording,
     who: Identifier | None,
@@ -104,6 +114,7 @@ def meta(
         notes=tuple(dict.fromkeys(told)),
         complete=bool(recording.processes) and all(process.complete for process in recording.processes),
         attached=not isinstance(target, Program),
+        collector=None if who is None else collector(recording, who),
     )
     cwd = _cwd(recording)
     return Meta(

@@ -46,6 +46,8 @@ VERBS: tuple[tuple[str, str], ...] = (
 )
 """Verb -> "module:function", or a group of verbs, in the order of the help."""
 
+_SHELL = {"__complete": "answer", "--show-completion": "show", "--install-completion": "install"}
+"""What a shell asks for, or is given: the value of these may be left out, which the parser does not know -> function of cli.shells."""
 _INTERRUPTED = 130
 _READER_GONE = 141
 _FAULT = 70
@@ -110,6 +112,11 @@ def told(error: ProftoolError) -> str:
 
 
 def _run(argv: list[str]) -> int:
+    if argv and argv[0] in _SHELL:
+        from proftool.cli import shells
+
+        getattr(shells, _SHELL[argv[0]])(argv[1:])
+        return 0
     verbs = [verb for verb, _ in VERBS]
     words = split(argv, verbs, direct.VALUES)
     verb = next(iter(words.own), "")

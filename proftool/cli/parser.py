@@ -39,6 +39,10 @@ def _main(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    install: Annotated[
+        str | None, typer.Option("--install-completion", metavar="[SHELL]", help="Complete words in bash, zsh or fish; default: $SHELL.")
+    ] = None,
+    shown: Annotated[str | None, typer.Option("--show-completion", metavar="[SHELL]", help="Print the script of that.")] = None,
 ) -> None:
     if version:
         from proftool import __version__

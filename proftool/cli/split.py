@@ -38,7 +38,7 @@ def split(argv: list[str], verbs: Collection[str], valued: Collection[str]) -> W
     words = argv[start:]
     if not words:
         return Words((), None, debug)
-    if words[0] not in verbs and _means_run(words[0]):
+    if words[0] not in verbs and means_run(words[0]):
         words = [RUN, *words]
     if words[0] == RUN:
         own, asked = _run(words[1:], valued)
@@ -49,9 +49,9 @@ def split(argv: list[str], verbs: Collection[str], valued: Collection[str]) -> W
     return Words(tuple(word for word in own if word != "--debug"), tuple(words[at + 1 :]) if at < len(words) else None, debug or asked)
 
 
-def _means_run(word: str) -> bool:
+def means_run(word: str) -> bool:
     """`proftool app.py`: a file, a path or an option of `run` where a verb could stand."""
-    if word in ("--help", "-h", "--version"):
+    if word in ("--help", "-h", "--version", "--install-completion", "--show-completion"):
         return False
     return word.startswith("-") or word.endswith((".py", ".pyw", ".pyz")) or os.sep in word or os.path.isfile(word)
 

@@ -12,7 +12,6 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from proftool import registry
-from proftool.contracts import ReportOptions
 from proftool.contracts_store import Run, RunQuery
 from proftool.dashboard.assets import report_policy
 from proftool.dashboard.html import Html
@@ -21,6 +20,7 @@ from proftool.settings import Settings
 from proftool.store.names import resolve
 from proftool.store.runs import SqlRunStore
 from proftool.units import Unit, people
+from proftool.workflows.report import page_options
 
 PER_PAGE = 100
 _TREND_RUNS = 300
@@ -66,7 +66,8 @@ class RunViews:
 
     def run(self, request: Request) -> Response:
         """The viewer."""
-        return report(registry.report("html").render(self._store.load(self._stored(request.path_params["id"])), self._options()))
+        profile = self._store.load(self._stored(request.path_params["id"]))
+        return report(registry.report("html").render(profile, page_options(self._settings, profile=profile)))
 
     def diff(self, request: Request) -> Response:
         """The viewer on a diff; `base` and `new` name runs."""
@@ -81,7 +82,7 @@ class RunViews:
             )
         for name in (base, new):
             self._stored(name)
-        return report(render_diff(compare(base, new, self._store, _NOWHERE).diff, self._options()))
+        return report(render_diff(compare(base, new, self._store, _NOWHERE).diff, page_options(self._settings)))
 
     def trend(self, request: Request) -> Response:
         """One command's total over its runs, each a link to it and to its diff with the one before."""
@@ -91,9 +92,6 @@ class RunViews:
         return self._html.page(
             request, "trend.html", title="Trend", here="/", of=of, points=points, line=_polyline(points), metric=_metric(of)
         )
-
-    def _options(self) -> ReportOptions:
-        return ReportOptions(max_bytes=self._settings.html_size_bytes)
 
     def _stored(self, name: str) -> Run:
         """The run of that name; a path is a file of this disk, and no name here."""

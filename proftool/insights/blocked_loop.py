@@ -52,6 +52,7 @@ class BlockedLoop:
                     evidence=f"the event loop stood still for {people(value, Unit.NANOSECONDS)} while this line waited without `await`",
                     advice="use the async form of the call, or hand it to a thread: `await asyncio.to_thread(…)`",
                     link="https://docs.python.org/3/library/asyncio-dev.html#running-blocking-code",
+                    metric="waiting_time",
                 )
             )
         return found

@@ -25,7 +25,7 @@ def node_frames(profile: Profile, nodes: Int64Array) -> Int64Array:
 
 
 def insight(
-    profile: Profile, rule: str, frame: int, share: float, confidence: Confidence, evidence: str, advice: str, link: str
+    profile: Profile, rule: str, metric: str, frame: int, share: float, confidence: Confidence, evidence: str, advice: str, link: str
 ) -> Insight:
     """The insight of a line."""
     f = profile.functions
@@ -40,4 +40,5 @@ def insight(
         evidence=evidence,
         advice=advice,
         link=link,
+        metric=metric,
     )

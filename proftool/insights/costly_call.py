@@ -21,9 +21,15 @@ class CostlyCall:
     """Ends the sentence `62 % of the working time (412 ms) …`."""
     advice: str
     link: str
+    effect: str | None = None
+    """What the advice gave where it was measured (tests/perf/advice.py)."""
 
     def look(self, profile: Profile) -> Sequence[Insight]:
         """One insight a line."""
         seen = view(profile)
         charges = worth(seen.charges(seen.functions(lambda module, name: (module, name) in self.callees)), seen.whole)
-        return [seen.insight(self.id, charge, self.what, self.advice, self.link) for charge in charges if charge.function != ROOT]
+        return [
+            seen.insight(self.id, charge, self.what, self.advice, self.link, effect=self.effect)
+            for charge in charges
+            if charge.function != ROOT
+        ]

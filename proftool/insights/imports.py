@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from proftool.insights.view import Charge, view
+from proftool.insights.view import Charge, Mask, View, view
 from proftool.model.insight import Insight
 from proftool.model.profile import ROOT, Profile
 
@@ -15,7 +15,7 @@ _MIN_NS = 50_000_000
 
 
 class Imports:
-    """Speaks of an import that takes at least a tenth of a run's working time and 50 ms, charged to the line that asks for it."""
+    """Speaks of a line of the project that itself imports and takes a tenth of a run's working time and 50 ms by it."""
 
     id = "import-time"
 
@@ -23,15 +23,14 @@ class Imports:
         """At most three, the dearest first."""
         seen = view(profile)
         loading = seen.functions(
-            lambda module, name: module.startswith("importlib._bootstrap") and name in ("_find_and_load", "__import__")
+            lambda module, name: module.startswith("importlib._bootstrap") and name in ("_find_and_load", "_handle_fromlist", "__import__")
         )
-        charges = seen.charges(loading, imports=True)
         if seen.is_edges:
-            # Pairs tell who asked, but an import inside another counts in both: only the whole is right.
-            table = profile.edges
-            own = np.flatnonzero((table.caller == ROOT) & loading[table.callee])
-            total = int(table.total_ns[own].sum()) if len(own) else 0
-            charges = [Charge(charges[0].function, 0, min(total, seen.whole))] if charges and total else []
+            # An import inside another counts in both pairs, so they cannot be added up: the dearest caller's own is right.
+            charges = seen.charges(loading | _by_name(seen), imports=True, direct=True)[:1]
+            charges = [Charge(one.function, 0, min(one.value, seen.whole)) for one in charges]
+        else:
+            charges = _charges(seen, loading | _by_name(seen))
         found: list[Insight] = []
         for charge in charges[:3]:
             if charge.function == ROOT or charge.value < max(seen.whole * _MIN_SHARE, _MIN_NS):
@@ -46,6 +45,27 @@ class Imports:
                 )
             )
         return found
+
+
+def _by_name(seen: View) -> Mask:
+    """`importlib.import_module` and what is between it and the loader."""
+    return seen.functions(
+        lambda module, name: module == "importlib" or (module.startswith("importlib._bootstrap") and name == "_gcd_import")
+    )
+
+
+def _charges(seen: View, loading: Mask) -> list[Charge]:
+    """Time below each line of the project that called the loader directly, down to the project's next line below it, largest first."""
+    tree, near = seen.tree, seen.near
+    direct = np.zeros(len(near), bool)
+    for d in range(1, len(tree.levels) - 1):
+        level = tree.by_depth[tree.levels[d] : tree.levels[d + 1]]
+        up = tree.parent[level]
+        is_first = (near[level] != level) & (near[up] == up)
+        direct[level] = np.where(is_first, loading[seen.function[level]], direct[up] & (near[level] != level))
+    frames = seen.profile.frames
+    sums = sorted(seen.lines(seen.working * direct).items(), key=lambda item: -item[1])
+    return [Charge(int(frames.function[frame]), int(frames.line[frame]), value) for frame, value in sums]
 
 
 rule = Imports()

@@ -47,7 +47,7 @@ class Leak:
             told = f"took {people(value, Unit.BYTES)} all along the run and gave none of it back"
             advice = "bound the cache (`functools.lru_cache(maxsize=…)`), empty the list, or hold what must not be kept by `weakref`"
             link = "https://docs.python.org/3/library/functools.html#functools.lru_cache"
-            found.append(insight(profile, self.id, at, value / whole, Confidence.MEDIUM, told, advice, link))
+            found.append(insight(profile, self.id, "leaked_bytes", at, value / whole, Confidence.MEDIUM, told, advice, link))
         return found
 
 

@@ -45,6 +45,7 @@ class LockWait:
                         evidence=f"threads waited {people(value, Unit.NANOSECONDS)} at this line for a lock that another holds",
                         advice="hold the lock for less: work before it and only publish inside; or give each thread its own data",
                         link="https://docs.python.org/3/library/threading.html#lock-objects",
+                        metric="waiting_time",
                     )
                 )
         return found

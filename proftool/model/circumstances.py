@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from itertools import zip_longest
 from typing import TypeVar
 
-from proftool.model.meta import Meta, Pass, Quality, Speed
+from proftool.model.meta import Collector, Meta, Pass, Quality, Speed
 
 V = TypeVar("V")
 N = TypeVar("N", int, float)
@@ -68,6 +69,7 @@ def _merged_pass(passes: Sequence[Pass]) -> Pass:
         complete=_complete(p.complete for p in passes),
         attached=any(p.attached for p in passes),
         speed=_slowest([p.speed for p in passes if p.speed is not None]),
+        collector=collected([p.collector for p in passes if p.collector is not None]),
     )
 
 
@@ -106,6 +108,19 @@ def _worst(values: Iterable[Quality | None]) -> Quality | None:
         return None
     worst = max(known, key=lambda quality: _VERDICTS.index(quality.verdict))
     return Quality(verdict=worst.verdict, reasons=_union(quality.reasons for quality in known))
+
+
+def collected(parts: Sequence[Collector]) -> Collector | None:
+    """The collector's time of several processes or runs; None where nobody looked."""
+    if not parts:
+        return None
+    lines: dict[tuple[str, int, str], tuple[int, int]] = {}
+    for file, line, name, cpu_ns, runs in (entry for part in parts for entry in part.lines):
+        before = lines.get((file, line, name), (0, 0))
+        lines[file, line, name] = before[0] + cpu_ns, before[1] + runs
+    dearest = sorted(((*key, *values) for key, values in lines.items()), key=lambda entry: -entry[3])
+    runs = zip_longest(*(part.runs for part in parts), fillvalue=0)
+    return Collector(cpu_ns=sum(part.cpu_ns for part in parts), runs=tuple(map(sum, runs)), lines=tuple(dearest))
 
 
 def _slowest(speeds: Sequence[Speed]) -> Speed | None:

@@ -31,3 +31,7 @@ class Insight:
     """What was measured, in one sentence."""
     advice: str
     link: str
+    metric: str | None = None
+    """Name of the profile's metric that `share` is a part of; None = not one alone."""
+    effect: str | None = None
+    """What the advice was measured to give on the rule's own program, in one sentence; None = not measured."""

@@ -34,6 +34,18 @@ class Speed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Collector:
+    """What Python's garbage collector took of the target, by its own callbacks: exact, and in no sample of a sampler's."""
+
+    cpu_ns: int
+    """CPU time of the threads that it held up."""
+    runs: tuple[int, ...]
+    """Collections by generation, the full ones last."""
+    lines: tuple[tuple[str, int, str, int, int], ...] = ()
+    """(file, line, function's bare name, CPU ns, collections) of the program's lines that ran, the dearest first; not all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pass:
     """One recording of the target by one backend."""
 
@@ -68,6 +80,7 @@ class Pass:
     attached: bool = False
     """Recorded from a running process: exposure is the observed second, not the finished program."""
     speed: Speed | None = None
+    collector: Collector | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

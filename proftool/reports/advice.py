@@ -28,5 +28,7 @@ def text(insights: Sequence[Insight], options: ReportOptions) -> str:
     for insight in insights:
         lines.append(f"  {styled(where(insight), 'bold', options.color)}  {insight.evidence}")
         lines.append(f"    → {insight.advice}")
+        if insight.effect:
+            lines.append(f"      {insight.effect}")
         lines.append(styled(f"      {insight.id}, confidence {insight.confidence} · {insight.link}", "dim", options.color))
     return "\n".join(lines)

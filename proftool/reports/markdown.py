@@ -7,6 +7,7 @@ import shlex
 from proftool.contracts import ReportOptions
 from proftool.model.profile import Profile
 from proftool.model.tree import metric_total
+from proftool.reports.advice import where
 from proftool.reports.rows import By, by
 from proftool.reports.table import metric_of
 from proftool.units import Unit, people, percent
@@ -51,7 +52,21 @@ def text(profile: Profile, options: ReportOptions) -> str:
         )
     if len(rows) > options.limit:
         lines += ["", f"{len(rows) - options.limit} more functions are not shown."]
+    if options.insights:
+        lines += ["", *_advice(options)]
     return "\n".join(lines)
+
+
+def _advice(options: ReportOptions) -> list[str]:
+    """A list entry an insight: where, what was measured, what to do and what that gave where it was measured."""
+    lines = ["#### Advice", ""]
+    for insight in options.insights[: options.limit]:
+        told = [f"- {_code(where(insight))} {insight.evidence}", f"→ {insight.advice}", *([insight.effect] if insight.effect else [])]
+        lines.append(
+            " ".join("; ".join([" ".join(told[:2]), *told[2:]]).split())
+            + f" ([{insight.id}]({insight.link}), confidence {insight.confidence})"
+        )
+    return lines
 
 
 def _code(words: str) -> str:

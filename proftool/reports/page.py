@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from proftool.errors import ReportError
 from proftool.formats.columns import Column, Text, pack, pack_strings
 from proftool.model import fold
+from proftool.model.insight import Insight
 from proftool.model.meta import Meta
 from proftool.model.profile import ROOT, TABLES, Metric, Profile
 from proftool.reports import thin
@@ -114,6 +115,7 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     more: More | None = None
     incident: Told | None = None
     """The page is of an incident: what is told of it above the profile."""
+    insights: tuple[Insight, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +126,8 @@ class Extra:
     metric: str | None = None
     editor: str | None = None
     comparison: Comparison | None = None
+    insights: tuple[Insight, ...] = ()
+    """Advice, the largest share first; the viewer finds their functions by name and file."""
     changes: NDArray[np.int64] | None = None
     """Certain part of every node's change, shape (n_nodes,), in the metric's unit and signed; nodes folded into one are added up."""
     more: More | None = None
@@ -195,6 +199,7 @@ def _drawn(whole: Profile, made: fold.Fold, extra: Extra, comparison: Comparison
         title=extra.title, metric=extra.metric, metrics=shown.metrics, meta=shown.meta, strings=NO_TEXT, columns=(), folded=folded,
         thinned=tuple(filter(None, left_out)), comparison=told, editor=extra.editor, more=extra.more,
         incident=extra.incident,
+        insights=extra.insights,
     )  # fmt: skip
     return *_html(shown, head, columns), folded
 

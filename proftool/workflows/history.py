@@ -108,10 +108,12 @@ def export_run(name: str, format: str, store: SqlRunStore, cwd: Path, *, max_htm
     found = resolve(name, store, cwd)
     shown = found.run.id if found.run else str(found.path)
     if format == "html":
+        from proftool import insights
         from proftool.contracts import ReportOptions
 
-        report = registry.report("html")
-        content = report.render(found.load(store), ReportOptions(max_bytes=max_html_bytes, editor=editor))
+        whole = found.load(store)
+        options = ReportOptions(max_bytes=max_html_bytes, editor=editor, insights=insights.find(whole))
+        content = registry.report("html").render(whole, options)
         return Exported(name=shown, format=format, content=content, lost=())
     if format not in registry.names("format"):
         _unknown_format(format)

@@ -28,7 +28,7 @@ def page(profile: Profile, settings: Settings, path: Path, metric: str | None = 
     """Write the offline page; does the whole profile stand on it? AssetsMissing where the viewer was not built."""
     from proftool.reports.flamegraph import report
 
-    made = report.draw(profile, page_options(settings, metric))
+    made = report.draw(profile, page_options(settings, metric, profile))
     write_file(path, made.content)
     return made.folded is None
 
@@ -41,7 +41,7 @@ def serve(profile: Profile, settings: Settings, metric: str | None, say: Callabl
         say(f"the whole run is served at {url}\nits smallest parts are folded: a click on `(n others)` opens them; Ctrl-C ends the server")
         webbrowser.open(url)
 
-    serve(profile, page_options(settings, metric), ready)
+    serve(profile, page_options(settings, metric, profile), ready)
 
 
 def open_page(profile: Profile, run: Run | None, settings: Settings, store: SqlRunStore, metric: str | None = None) -> str:

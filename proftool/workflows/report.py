@@ -18,9 +18,12 @@ if TYPE_CHECKING:
 _REPORTS = {".html": "html", ".htm": "html", ".json": "json", ".md": "markdown", ".txt": "summary"}
 
 
-def page_options(settings: Settings, metric: str | None = None) -> ReportOptions:
-    """What the settings say of an HTML page."""
-    return ReportOptions(metric=metric, max_bytes=settings.html_size_bytes, editor=settings.editor)
+def page_options(settings: Settings, metric: str | None = None, profile: Profile | None = None) -> ReportOptions:
+    """What the settings say of an HTML page, and the advice on a profile that is shown."""
+    from proftool import insights
+
+    found = () if profile is None else insights.find(profile)
+    return ReportOptions(metric=metric, max_bytes=settings.html_size_bytes, editor=settings.editor, insights=found)
 
 
 def show_document(profile: Profile, run: Run | None) -> dict[str, object]:
@@ -48,7 +51,7 @@ def write(profile: Profile, path: Path, settings: Settings, *, run: Run | None =
 
         content = json.dumps(show_document(profile, run), ensure_ascii=False, indent=1).encode("utf-8", "backslashreplace")
     elif kind == "report":
-        content = registry.report(name).render(profile, page_options(settings))
+        content = registry.report(name).render(profile, page_options(settings, profile=profile))
     else:
         writer = registry.format(name)
         assert isinstance(writer, WritableFormat)

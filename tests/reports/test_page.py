@@ -101,7 +101,7 @@ def test_what_is_known_of_a_change_follows_folding() -> None:
     answer = diff(*([side] * 3 for side in changed(20_000)), names=("a", "b"))
     known = np.round((node_self(answer.profile, 1) - node_self(answer.profile, 0)) * answer.node_certainty.astype(float))
     assert known.sum() > 2_000_000_000
-    for max_bytes in (10_000_000, 400_000):
+    for max_bytes in (10_000_000, 420_000):
         content = flamegraph.render_diff(answer, ReportOptions(max_bytes=max_bytes))
         head, body = blocks(content)
         assert (head["folded"] is None) == (max_bytes == 10_000_000)

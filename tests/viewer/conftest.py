@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, Page
 
 from proftool.contracts import ReportOptions
 from proftool.model.builder import ProfileBuilder
+from proftool.model.insight import Confidence, Insight
 from proftool.model.meta import Meta, Pass, Quality
 from proftool.model.profile import CALLS, WAITING_TIME, WALL_TIME, Category, Metric, Profile, Status
 from proftool.reports.flamegraph import report
@@ -94,6 +95,17 @@ def a_run(metrics: tuple[Metric, ...] = (WALL_TIME, WAITING_TIME, CALLS)) -> Pro
             b.add(leaves[leaf], lane, 1, 10 * MS)
         b.add(leaves[leaf], lane, 2, 1)
     return b.build()
+
+
+def insight(**other: object) -> Insight:
+    """Advice on a line of `a_run`."""
+    told = {
+        "id": "deep-copy", "function": "work", "file": "shop.py", "line": 2, "confidence": Confidence.HIGH, "share": 0.5,
+        "evidence": "50.0 % of the working time (2.00 s) copies objects by `copy.deepcopy`",
+        "advice": "copy only what is changed (`dict(row)`)",
+        "link": "https://docs.python.org/3/library/copy.html", "metric": "wall_time", "effect": "measured: 3.1–3.6× faster",
+    }  # fmt: skip
+    return Insight(**told | other)  # type: ignore[arg-type]
 
 
 def hostile() -> Profile:

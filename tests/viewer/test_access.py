@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
-from viewer.conftest import Opener, a_run, rendered
+from viewer.conftest import Opener, a_run, insight, rendered
 from viewer.test_diff_page import a_diff
 
 import proftool.viewer
@@ -26,7 +26,10 @@ def test_axe_finds_nothing(open_page: Opener, scheme: str) -> None:
         pytest.skip("axe-core is not installed: `python proftool/viewer/hatch_build.py test` does it")
     found: list[str] = []
     for content, tabs in (
-        (rendered(a_run()), ("flame", "table&chosen=1", "tree", "sandwich", "source", "quality")),
+        (
+            rendered(a_run(), ReportOptions(insights=(insight(), insight(id="json", line=None)))),
+            ("flame", "table&chosen=1", "tree", "sandwich", "source&chosen=0&line=2", "advice", "quality"),
+        ),
         (render_diff(a_diff(), ReportOptions()), ("flame", "changes")),
     ):
         page = open_page(content, color_scheme=scheme)
@@ -70,10 +73,10 @@ def test_a_whole_state_is_reopened_from_its_address(open_page: Opener) -> None:
     expect(page.locator("aside h2")).to_have_text("work")
 
 
-@pytest.mark.parametrize("tab", ["flame", "table&chosen=1", "tree", "sandwich", "source", "quality"])
+@pytest.mark.parametrize("tab", ["flame", "table&chosen=1", "tree", "sandwich", "source", "advice", "quality"])
 def test_no_view_scrolls_sideways_in_a_narrow_window(open_page: Opener, tab: str) -> None:
     """Four hundred pixels hold every view."""
-    page = open_page(rendered(a_run()), f"tab={tab}", viewport={"width": 400, "height": 700})
+    page = open_page(rendered(a_run(), ReportOptions(insights=(insight(),))), f"tab={tab}", viewport={"width": 400, "height": 700})
     assert page.evaluate("document.documentElement.scrollWidth") <= 400
 
 

@@ -283,7 +283,7 @@ class Recorder:
             "interval_ns": int(self.interval_s * 1e9),
             "started_ns": self.started_ns,
             "duration_ns": time.perf_counter_ns() - self.begun_ns,
-            "own": [__file__, _CHILD, self.sampler.__file__],
+            "own": [__file__, _CHILD, _COLLECTOR, self.sampler.__file__],
             "frames": list(frames),
             "qualnames": dict(self.qualnames),
             "stacks": stacks,
@@ -319,3 +319,4 @@ class Recorder:
 
 
 _CHILD = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "launch", "_child.py")
+_COLLECTOR = os.path.join(os.path.dirname(_CHILD), "_collector.py")

@@ -109,6 +109,7 @@ def read(recording: Recording) -> Profile:
         duration_ns=own.duration_ns,
         cpu_ns=own.cpu_ns,
         exit_status=own.exit_status,
+        collector=circumstances.collector(recording, circumstances.identifier(recording)),
         notes=(*own.notes, *(note for one in passes[:-1] for note in one.notes)),
         complete=not problems,
     )
@@ -365,7 +366,8 @@ def _runs(stacks: Sequence[int]) -> list[tuple[int, int]]:
 
 def _is_bootstrap(frame: _Frame) -> bool:
     file = frame.file or ""
-    return file.endswith(("/launch/_child.py", "/launch/_blind.py")) or (file.endswith("/sitecustomize.py") and "/hook/" in file)
+    own = ("/launch/_child.py", "/launch/_blind.py", "/launch/_collector.py")
+    return file.endswith(own) or (file.endswith("/sitecustomize.py") and "/hook/" in file)
 
 
 def _pid_of(recording: Recording) -> int:

@@ -26,10 +26,15 @@ export interface Comparison {
   metric: string; base: string; new: string; base_runs: number; new_runs: number; base_total: number; new_total: number;
   comparable: string; reasons: string[]; functions: Change[]; explained_share: number | null; explanation: string;
 }
+/** What a rule of advice found, as model.insight.Insight. */
+export interface Insight {
+  id: string; function: string; file: string | null; line: number | null; confidence: "low" | "medium" | "high"; share: number;
+  evidence: string; advice: string; link: string; metric: string | null; effect: string | null;
+}
 export interface Head {
   schema: string; title: string; metric: string | null; metrics: Metric[]; meta: Meta; strings: Text; columns: Column[];
   folded: { nodes_before: number; nodes_after: number; mass: Record<string, number> } | null; thinned: string[]; comparison: Comparison | null;
-  editor: string | null; more: { url: string; under: string[] } | null; incident: Incident | null;
+  editor: string | null; more: { url: string; under: string[] } | null; incident: Incident | null; insights: Insight[];
 }
 
 /** What one run, or the two sides of a diff, recorded. */
@@ -85,6 +90,17 @@ function hasLines(functionOf: Int32Array, functions: number): boolean {
 /** The name people read of a function. */
 export function functionName(p: Profile, f: number): string {
   return p.strings.at(p.functions.qualname[f]!) || p.strings.at(p.functions.name[f]!) || "(no name)";
+}
+
+/** The function that an insight names, of several the last that begins before its line; -1 where it is not on the page. */
+export function functionAt(p: Profile, insight: Insight): number {
+  let found = -1;
+  for (let f = 0; f < p.functions.qualname.length; f++) {
+    if (p.strings.at(p.functions.qualname[f]!) !== insight.function || p.strings.at(p.functions.file[f]!) !== (insight.file ?? "")) continue;
+    const first = p.functions.first_line[f]!;
+    if (found < 0 || (first <= (insight.line ?? 0) && first > p.functions.first_line[found]!)) found = f;
+  }
+  return found;
 }
 
 /** `file:line` of a function, the line given or that of its `def`; empty where unknown. */

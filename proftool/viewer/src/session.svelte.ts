@@ -7,8 +7,8 @@ import { type Change, functionName, type Profile } from "./profile";
 import { functionTexts, matchFunctions, weigh } from "./search";
 import { APART, baseMetrics, build, callers, type Level, MERGED, rowFunction, rowName, type Shape, type View } from "./view";
 
-export type Tab = "incident" | "flame" | "table" | "tree" | "sandwich" | "changes" | "source" | "quality";
-const TABS: readonly Tab[] = ["flame", "incident", "table", "tree", "sandwich", "changes", "source", "quality"];
+export type Tab = "incident" | "flame" | "table" | "tree" | "sandwich" | "changes" | "source" | "advice" | "quality";
+const TABS: readonly Tab[] = ["flame", "incident", "table", "tree", "sandwich", "changes", "source", "advice", "quality"];
 
 /** A tree on a canvas, with its own zoom: the session's, or a half of the sandwich. */
 export interface Pane {
@@ -69,6 +69,8 @@ export class Session {
   selected = $state(0);
   /** Function that the table and the side panel stand on. */
   chosen = $state(-1);
+  /** Line that the source stands at, in the file of the chosen function; 0 = none. */
+  line = $state(0);
   theme = $state<"light" | "dark">("light");
   help = $state(false);
   /** Do the tables that follow the first picture stand? */
@@ -105,7 +107,7 @@ export class Session {
     const dark = matchMedia("(prefers-color-scheme: dark)").matches;
     this.defaults = {
       tab: p.head.incident ? "incident" : "flame", metric: metric?.name ?? "", level: "function", lane: "-1", inverted: "", order: "heavy", focus: "-1", hidden: "", collapse: "", waiting: "",
-      range: "", side: "union", colour: p.head.comparison ? "diff" : "category", flame: "", q: "", zoom: "0", theme: dark ? "dark" : "light", chosen: "-1",
+      range: "", side: "union", colour: p.head.comparison ? "diff" : "category", flame: "", q: "", zoom: "0", theme: dark ? "dark" : "light", chosen: "-1", line: "0",
     };
     this.restore(location.hash);
   }
@@ -124,6 +126,7 @@ export class Session {
     this.lane = v["lane"] === String(APART) ? APART : number(v["lane"], MERGED, this.p.lanes.pid.length);
     this.focus = number(v["focus"], -1, functions);
     this.chosen = number(v["chosen"], -1, functions);
+    this.line = number(v["line"], 0, 2 ** 31);
     this.hidden = (v["hidden"] ?? "").split(".").filter(Boolean).map(Number).filter((f) => Number.isInteger(f) && f >= 0 && f < functions);
     this.inverted = v["inverted"] === "1";
     this.collapse = v["collapse"] === "1";
@@ -141,7 +144,7 @@ export class Session {
     return write({
       tab: this.tab, metric: this.metric, level: this.level, lane: String(this.lane), inverted: flag(this.inverted), order: this.order, focus: String(this.focus),
       hidden: this.hidden.join("."), collapse: flag(this.collapse), waiting: flag(this.waiting), range: this.range?.map(Math.round).join("-") ?? "", side: this.side,
-      colour: this.colour, flame: flag(this.flame), q: this.query, zoom: String(this.zoom), theme: this.theme, chosen: String(this.chosen),
+      colour: this.colour, flame: flag(this.flame), q: this.query, zoom: String(this.zoom), theme: this.theme, chosen: String(this.chosen), line: String(this.line),
     }, this.defaults);
   }
 
@@ -183,6 +186,24 @@ export class Session {
     this.above.zoomTo(0);
     this.below.zoomTo(0);
     this.tab = "sandwich";
+  }
+
+  /** Shows a function where it is largest in the whole of a metric, whatever was filtered before. */
+  reveal(f: number, metric: string | null): void {
+    const waiting = metric === "waiting_time", name = waiting ? "wall_time" : metric;
+    this.focus = this.lane = -1;
+    [this.hidden, this.range, this.inverted, this.collapse] = [[], null, false, false];
+    if (waiting) this.waiting = true;
+    if (name && baseMetrics(this.p).some((m) => m.name === name)) this.metric = name;
+    this.tab = "flame";
+    this.zoomTo(this.rowOf(f));
+  }
+
+  /** Shows a line of a function's source. */
+  showLine(f: number, line: number): void {
+    this.chosen = f;
+    this.line = line;
+    this.tab = "source";
   }
 
   /** The row of a function with the largest total. */
