@@ -27,8 +27,6 @@ _real_signal = _signal.signal
 _real_getsignal = _signal.getsignal
 _state = None
 """The recording of this process, or None."""
-_collector = None
-"""What tells the garbage collector's time, where that is asked for."""
 _thread_hook = None
 """What `threading` calls in each new thread, where the recorder has to be started in each."""
 
@@ -36,17 +34,14 @@ _thread_hook = None
 class _Process:
     """The recording of one process; a fork makes a new one."""
 
-    hook = None
-    checked = False
+    hook = recorder = signal = None
+    collector = None  # of all: what tells the garbage collector's time, where that is asked for
+    checked = stopping = stopped = False
 
     def __init__(self, config, module):
         self.config = config
         self.module = module
-        self.recorder = None
         self.pid = os.getpid()
-        self.stopping = False
-        self.stopped = False
-        self.signal = None
         self.notes = []
         self.thread_names = {}
         self.started_ns = time.time_ns()
@@ -105,8 +100,6 @@ class _Process:
         self.stopping = True
         self.owe(False)
         complete = True
-        if _collector is not None:
-            _collector.stop()
         self.check_hooks()
         if self.recorder is not None:
             try:
@@ -144,7 +137,7 @@ class _Process:
             "complete": complete,
             "exit_reason": reason,
             "notes": self.notes,
-            "collector": _collector.told() if _collector is not None else None,
+            "collector": self.collector and self.collector.told(),
         }
         try:
             with open(self.file + ".new", "w", encoding="utf-8", errors="backslashreplace") as file:
@@ -239,16 +232,8 @@ def _record(config, module):
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=_after_fork if config["children"] else _forget)
     _state.begin()
-    _watch_collector(config)
-
-
-def _watch_collector(config):
-    global _collector
     if config["collector"]:
-        try:
-            _collector = _load(config["collector"]).Collector()
-        except (OSError, AttributeError) as error:  # a Python without such callbacks
-            _state.notes.append(f"the garbage collector's time is not known: {error}")
+        _Process.collector = _load(config["collector"]).watch(config["children"], _state.notes)
 
 
 def _stop(reason):
@@ -267,8 +252,6 @@ def _after_fork():
         _forget()  # a fork with `preexec_fn`: another program takes its place at once
         return
     _state = _Process(parent.config, parent.module)
-    if _collector is not None:
-        _collector.clear()
     if parent.recorder is not None:
         try:
             parent.recorder.forked(_state.part)
@@ -284,8 +267,6 @@ def _forget():
     """A child that is not to be recorded."""
     global _state
     parent, _state = _state, None
-    if _collector is not None:
-        _collector.stop()
     if parent is not None and parent.recorder is not None and hasattr(parent.recorder, "abandon"):
         parent.recorder.abandon()
 
@@ -320,12 +301,10 @@ def _tell_when_main_returns():
             _state.check_hooks()
             _state.recorder.main_returned()
 
-    if hasattr(threading, "_register_atexit"):
-        getattr(threading, "_register_atexit")(returned)  # noqa: B009
-    else:
-        import atexit
-
-        atexit.register(returned)
+    register = getattr(threading, "_register_atexit", None)
+    if register is None:
+        from atexit import register
+    register(returned)
 
 
 def _wrap_ends():

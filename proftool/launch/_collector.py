@@ -16,6 +16,18 @@ _FARTHEST = 40
 """Callers that are looked through for one of the program's own."""
 
 
+def watch(children, notes):
+    """Begin, in children of os.fork too where these are recorded; None, with a note, on a Python without such callbacks."""
+    try:
+        collector = Collector()
+    except AttributeError as error:
+        notes.append(f"the garbage collector's time is not known: {error}")
+        return None
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=collector.clear if children else collector.stop)
+    return collector
+
+
 class Collector:
     """A callback of `gc`; the totals of one process."""
 
@@ -30,7 +42,7 @@ class Collector:
         gc.callbacks.append(self)
 
     def clear(self):
-        """Begin anew: in a child of os.fork."""
+        """Begin anew."""
         self.cpu_ns, self._began = 0, 0
         self.runs = [0, 0, 0]
         self.lines = {}

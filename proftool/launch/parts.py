@@ -8,6 +8,7 @@ import time
 from ast import literal_eval
 from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
 from proftool.contracts import ProcessRecord
 from proftool.model.meta import Collector
@@ -115,8 +116,18 @@ def is_full(folder: Path) -> bool:
 
 def _collector(told: object) -> Collector | None:
     match told:
-        case {"cpu_ns": int(cpu_ns), "runs": list(runs), "lines": list(lines)}:
-            return Collector(cpu_ns=cpu_ns, runs=tuple(runs), lines=tuple(lines))  # pyright: ignore[reportUnknownArgumentType]
+        case {"cpu_ns": int(cpu_ns), "runs": [int(young), int(middle), int(old)]}:
+            lines = cast("dict[str, list[object]]", told).get("lines", [])
+            dearest = tuple(line for one in lines if (line := _line(one)) is not None)
+            return Collector(cpu_ns=cpu_ns, runs=(young, middle, old), lines=dearest)
+        case _:
+            return None
+
+
+def _line(told: object) -> tuple[str, int, str, int, int] | None:
+    match told:
+        case (str(file), int(line), str(name), int(cpu_ns), int(runs)):
+            return file, line, name, cpu_ns, runs
         case _:
             return None
 
