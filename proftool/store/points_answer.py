@@ -125,17 +125,17 @@ class _Lines:
         self._is_gauge = metric.kind == "gauge"
         # Gauges are kept by series until all readings are known; a sum of processes has no single time.
         n = len(wanted.ids) if self._is_gauge else len(wanted.lines)
-        size = n * self.steps * max(metric.buckets, 1)
+        self._hold = -(-HELD_NS // query.step_ns) if self._is_gauge else 0
+        width = self.steps + self._hold
+        size = n * width * max(metric.buckets, 1)
         if size > MAX_VALUES:
             raise UsageError(
                 "the answer is too large",
-                cause=f"{len(wanted.lines):,} series of {self.steps:,} steps make {size:,} values",
+                cause=f"{len(wanted.lines):,} series of {width:,} steps make {size:,} values",
                 fix="ask for fewer series by their labels, or for longer steps",
             )
-        self._hold = -(-HELD_NS // query.step_ns) if self._is_gauge else 0
         self._before = self._hold * query.step_ns
         self.since_ns = query.since_ns - self._before
-        width = self.steps + self._hold
         self._values: Float64s = np.zeros((n, width))
         self._times: Int64s = np.full((n, width), -1, np.int64)
         self._counts: Int64s = np.zeros((n, width, metric.buckets), np.int64)

@@ -225,6 +225,7 @@ def test_series_beyond_the_bound_are_refused(store: MetricStore, monkeypatch: py
 
 def test_an_answer_that_would_fill_the_memory_is_refused(store: MetricStore) -> None:
     """With what to ask instead."""
-    store.add_points([replace(COUNTER, time_ns=T + S, value=1)])
-    with pytest.raises(UsageError, match="too large"):
-        store.find_series(PointQuery(since_ns=T, until_ns=T + 86_400 * S, step_ns=1_000_000))
+    store.add_points([replace(COUNTER, time_ns=T + S, value=1), replace(GAUGE, time_ns=T + S)])
+    for name, until_ns, step_ns in (("orders", T + 86_400 * S, 1_000_000), ("memory", T + 10, 1)):
+        with pytest.raises(UsageError, match="too large"):
+            store.find_series(PointQuery(name=name, since_ns=T, until_ns=until_ns, step_ns=step_ns))
