@@ -115,7 +115,7 @@ def is_full(folder: Path) -> bool:
 
 def _collector(told: object) -> Collector | None:
     match told:
-        case {"cpu_ns": int(cpu_ns), "runs": list(runs), "lines": list(lines)}:
+        case {"cpu_ns": int(cpu_ns), "runs": list(runs), "lines": list(lines)}:  # pyright: ignore[reportUnknownVariableType]
             return Collector(cpu_ns=cpu_ns, runs=tuple(runs), lines=tuple(lines))  # pyright: ignore[reportUnknownArgumentType]
         case _:
             return None
