@@ -14,6 +14,10 @@ import numpy as np
 from proftool.formats.limits import MAX_NODES, too_large
 from proftool.model.profile import Int32Array, Int64Array
 
+_DEEP = 12
+_MANY = 1 << 20
+_MULTIPLIER = 0x9E37_79B9_7F4A_7C15
+
 
 def stack_tree(
     labels: Int32Array, lengths: Int64Array, format: str, path: Path, *, innermost_first: bool = False
@@ -33,6 +37,13 @@ def stack_tree(
     if innermost_first:
         # Turned round as a whole, each stack is outermost first, and the first one stands last.
         labels, begin = labels[::-1], len(labels) - begin - lengths
+    order = None
+    if len(labels) > _DEEP * n_stacks and len(labels) > _MANY:
+        some = slice(n_stacks // 2, n_stacks // 2 + (1 << 14))
+        if 2 * int(_shared(labels, begin[some], lengths[some]).sum()) < int(lengths[some].sum()):
+            # As they come, most of a stack is not what the one before has: in another order it may be.
+            order = _alike(labels, begin, lengths)
+            begin, lengths = begin[order], lengths[order]
     shared = _shared(labels, begin, lengths)
     n_labels = int(labels.max()) + 1
     place = np.full(n_stacks, -1, np.int32)
@@ -55,7 +66,33 @@ def stack_tree(
             raise too_large(format, f"it has more than {MAX_NODES:,} different stacks", path)
         depth += 1
         active = active[lengths[active] > depth]
+    if order is not None:
+        leaf = np.empty_like(place)
+        leaf[order] = place
+        place = leaf
     return np.concatenate(parents), np.concatenate(frames), place
+
+
+def _alike(labels: Int32Array, begin: Int64Array, lengths: Int64Array) -> Int64Array:
+    """An order in which stacks that begin alike mostly stand together: by hashes of 16 bits of their first 4, 8, 16 and 24 frames.
+
+    It saves work and decides nothing, so that a collision costs time alone. 1.1 million stacks of 27 frames: 24 million frames differ from
+    those of the stack before as they come, 4 million in this order.
+    """
+    n, block = len(lengths), 1 << 14
+    key = np.empty(n, np.uint64)
+    for low in range(0, n, block):
+        start, size = begin[low : low + block], lengths[low : low + block]
+        mixed = np.zeros(len(start), np.uint64)
+        found = np.zeros(len(start), np.uint64)
+        for depth in range(24):
+            label = labels[np.minimum(start + depth, len(labels) - 1)].astype(np.uint64)
+            label[size <= depth] = 0
+            mixed = (mixed + label + np.uint64(1)) * np.uint64(_MULTIPLIER)
+            if depth in (3, 7, 15, 23):
+                found = (found << np.uint64(16)) | (mixed >> np.uint64(48))
+        key[low : low + block] = found
+    return np.argsort(key, kind="stable")
 
 
 def groups(keys: Int64Array) -> tuple[Int64Array, Int64Array]:
@@ -67,7 +104,7 @@ def groups(keys: Int64Array) -> tuple[Int64Array, Int64Array]:
     n = len(keys)
     leader = np.empty(n, np.int32)
     rest = np.arange(n, dtype=np.int32)
-    multiplier = 0x9E37_79B9_7F4A_7C15
+    multiplier = _MULTIPLIER
     while len(rest):
         bits = len(rest).bit_length() + 1
         own = keys[rest]
@@ -96,7 +133,7 @@ def _shared(labels: Int32Array, begin: Int64Array, lengths: Int64Array) -> Int64
     """Frames from the start that each stack has in common with the one before; 0 for the first."""
     n = len(labels)
     shared = np.zeros(len(lengths), np.int64)
-    block = 1 << 16
+    block = 1 << 12  # what is made of it stays in the processor's cache
     for low in range(1, len(lengths), block):
         high = min(low + block, len(lengths))
         limit = np.minimum(lengths[low:high], lengths[low - 1 : high - 1])

@@ -85,7 +85,7 @@ class _Comparison:
 
     def __init__(self, profiles: Sequence[Profile], n_base: int, name: str, floor_share: float, seed: int) -> None:
         part = preempted_metric(profiles, name)
-        self.in_line = [] if part is None else [preempted_share(p, name, part) for p in profiles]
+        self.in_line = [0.0] * len(profiles) if part is None else [preempted_share(p, name, part) for p in profiles]
         if part is not None:
             profiles = [without_preempted(p, name, part) for p in profiles]
         self.profiles, self.n_base, self.name, self.seed = profiles, n_base, name, seed
@@ -164,11 +164,12 @@ class _Comparison:
         shift, sd = (self.machine.shift, self.machine.sd) if self.is_worked_time else (0.0, 0.0)
         if self.weak:
             base, new = self.sides(values)
-            variances = [within_variance(p, self.functions[at], values[:, at], self.scale[at]) for at, p in enumerate(self.profiles)]
+            each = zip(self.profiles, self.functions, values.T, self.scale, self.in_line, strict=True)
+            variances = [within_variance(*one) for one in each]
             var_base = np.mean(variances[: self.n_base], axis=0) / self.n_base
             var_new = np.mean(variances[self.n_base :], axis=0) / self.n_new
             mode = self.metric.mode if self.metric.mode in BETWEEN_CV else "sample"
-            between = float(np.hypot(BETWEEN_CV[mode], LINE_CV * max(self.in_line, default=0.0)))
+            between = float(np.hypot(BETWEEN_CV[mode], LINE_CV * max(self.in_line)))
             pair = np.stack([base, new], axis=1)
             total = max(float(pair.mean(axis=1).sum()), 1e-300)
             share = pair.mean(axis=1) / total
@@ -292,7 +293,7 @@ class _Comparison:
 
     def _notes(self, tested: Tested, measured: tuple[float, float]) -> tuple[str, ...]:
         notes: list[str] = []
-        if self.in_line and max(self.in_line) >= IN_LINE_SHARE:
+        if max(self.in_line) >= IN_LINE_SHARE:
             shares = [100 * float(np.mean(side)) for side in (self.in_line[: self.n_base], self.in_line[self.n_base :])]
             notes.append(f"time in line for a processor is left out: {shares[0]:.0f} % of base's wall time and {shares[1]:.0f} % of new's")
         if self.weak and not self.exact:

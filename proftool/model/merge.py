@@ -17,6 +17,7 @@ from proftool.errors import NotComparable
 from proftool.model.align import align
 from proftool.model.builder import rows_table, sum_cells, table
 from proftool.model.circumstances import merged_meta, side_by_side
+from proftool.model.joined_cells import joined_cells
 from proftool.model.keys import unique_rows
 from proftool.model.profile import (
     ROOT,
@@ -149,6 +150,14 @@ def _joined(
         "callee": functions,
         **dict.fromkeys((*_TEXTS, "process_name", "thread_name", "task"), texts),
     }
+    cells = joined_cells(
+        [p.cells for p in profiles],
+        nodes=union.places,
+        lanes=starts[:-1],
+        metrics=columns,
+        n_nodes=len(union.parent),
+        n_metrics=len(metrics),
+    )
     samples = _appended(Samples, [p.samples for p in profiles], maps, shifts)
     by_time = np.argsort(samples.time_ns, kind="stable")
     return Profile(
@@ -158,7 +167,7 @@ def _joined(
         nodes=table(Nodes, {"parent": union.parent, "frame": union.label}),
         lanes=_appended(Lanes, [p.lanes for p in profiles], maps),
         metrics=metrics,
-        cells=sum_cells(_appended(Cells, [p.cells for p in profiles], maps)),
+        cells=sum_cells(_appended(Cells, [p.cells for p in profiles], maps)) if cells is None else cells,
         samples=table(Samples, {name: column[by_time] for name, column in samples.columns().items()}),
         edges=_appended(Edges, [p.edges for p in profiles], maps),
         intervals=_appended(Intervals, [p.intervals for p in profiles], maps, shifts),

@@ -6,18 +6,21 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from proftool.model.diff import FunctionChange
 from proftool.model.profile import Int32Array, Profile
-from proftool.model.significance import Floats, count_variance, over_dispersion
+from proftool.model.significance import Floats, Mask
 
 BETWEEN_COUNTS = 1.5
 """By how much counts of samples vary more between runs than within one; measured 1.0 to 1.7 for sampling at random times."""
+CLUMP_NS = 250_000_000
+"""How long a thread stands in line at a time, at most: 20 others that want the same processor, and a few slices of a scheduler each."""
 TRACE_GRAIN = 0.005
 """Where there are no samples: what one interruption more or less adds to a function, as a part of the total."""
 
 
-def within_variance(profile: Profile, functions: Int32Array, values: Floats, scale: float) -> Floats:
+def within_variance(profile: Profile, functions: Int32Array, values: Floats, scale: float, in_line: float = 0.0) -> Floats:
     """
     Variance of each function's value that the run itself shows: how often sampling met it anew, spread over time blocks.
 
@@ -33,9 +36,49 @@ def within_variance(profile: Profile, functions: Int32Array, values: Floats, sca
     fresh = np.ones(len(function), bool)
     fresh[1:] = (function[1:] != function[:-1]) | (lane[1:] != lane[:-1])
     n = np.bincount(function, minlength=n_functions)
-    spread = count_variance(function, fresh, n_functions)
+    spread = count_variance(function, fresh, n_functions, in_line, CLUMP_NS / max(float(np.median(samples.weight)), 1.0))
     each = np.where(n > 0, values / np.maximum(n, 1), float(np.median(samples.weight)) * scale)
     return BETWEEN_COUNTS * spread * each**2 * over_dispersion(samples.time_ns[order][fresh], function[fresh])
+
+
+def count_variance(function: NDArray[np.int32], fresh: Mask, n: int, in_line: float = 0.0, clump: float = 1.0) -> Floats:
+    """
+    Variance of each function's number of samples, from the samples of one run in order.
+
+    A visit is samples in a row that met the same function. A sampler at even intervals misses at the ends of visits, so the count
+    varies as the visits' lengths do, plus one a visit; one at random times varies as the count itself, which bounds both. What was
+    sampled while the thread stood in line for a processor comes in clumps, each in whatever function it was: a clump is one event.
+
+    Args:
+        fresh: where a visit begins.
+        in_line: the part of the time in which the thread stood in line, at most `clump` samples at a time.
+    """
+    starts = np.flatnonzero(fresh)
+    length = np.diff(np.append(starts, len(function))).astype(np.float64)
+    of = function[starts]
+    visits = np.bincount(of, minlength=n).astype(np.float64)
+    sums, squares = np.bincount(of, length, n), np.bincount(of, length**2, n)
+    within = np.maximum(squares - sums**2 / np.maximum(visits, 1), 0) * visits / np.maximum(visits - 1, 1)
+    clumps = in_line * np.bincount(of, length * np.minimum(length, max(clump, 1.0)), n)
+    return np.maximum(np.clip(within + visits, clumps, (1 - in_line) * sums + clumps), 1.0)
+
+
+def over_dispersion(times_ns: NDArray[np.int64], function: NDArray[np.int32], n_blocks: int = 24) -> float:
+    """
+    How much more the visits of functions vary between neighbouring blocks of time than independent ones would, 1 to 4.
+
+    Neighbours, because a program's phases are no noise; their median, because a change of phase is no noise either.
+    """
+    if len(times_ns) < 4 * n_blocks:
+        return 1.0
+    block = np.minimum((times_ns - times_ns.min()) * n_blocks // max(int(np.ptp(times_ns)), 1), n_blocks - 1)
+    ratios: list[float] = []
+    for which in np.flatnonzero(np.bincount(function) >= 2 * n_blocks):
+        counts = np.bincount(block[function == which], minlength=n_blocks)
+        steps = np.diff(counts) ** 2 / 2
+        # The median of a squared standard normal is 0.455.
+        ratios.append(float(np.median(steps)) / 0.455 / max(float(counts.mean()), 1e-9))
+    return float(np.clip(np.median(ratios), 1.0, 4.0)) if ratios else 1.0
 
 
 def with_calls(changes: Sequence[FunctionChange], base: Floats, new: Floats) -> list[FunctionChange]:

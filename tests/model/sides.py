@@ -10,9 +10,10 @@ import numpy as np
 from proftool.model.builder import ProfileBuilder
 from proftool.model.diff import Diff, FunctionChange
 from proftool.model.meta import Meta, Pass, Speed
-from proftool.model.profile import CALLS, WALL_TIME, Category, Profile
+from proftool.model.profile import CALLS, PREEMPTED_TIME, WALL_TIME, Category, Profile
 
 SHARES = {"transform": 0.45, "parse": 0.25, "render": 0.14, "encode": 0.10, "pad": 0.04, "escape": 0.02}
+CLUMP = 30
 QUANTUM_NS = 1_000_000
 FLAGGED = {"slower", "faster", "more", "less", "new", "gone"}
 
@@ -29,6 +30,7 @@ def sampled(
     machine: float | None = None,
     started_ns: int | None = None,
     random_gaps: bool = False,
+    in_line: float = 0.0,
 ) -> Profile:
     """
     One run: ten rounds of all functions, sampled every millisecond; `plant` multiplies functions, `drift` everything.
@@ -36,6 +38,8 @@ def sampled(
     Args:
         machine: the machine was so many times slower, for the program and for its probe, which knows it to 5 %; None: no probe.
         random_gaps: the sampler draws the gaps between samples from an exponential distribution, as py-spy does.
+        in_line: in that part of the time the program stands in line for a processor, for 30 samples at a time on average, which the
+            kernel's clocks tell as a whole.
     """
     speed_told = None
     if machine is not None:
@@ -43,7 +47,8 @@ def sampled(
         speed_told = Speed(before_ns=before, after_ns=after)
         drift *= machine
     recorded = Pass(mode="sample", backend="drawn", clock="wall", speed=speed_told, started_ns=started_ns)
-    builder = ProfileBuilder([replace(WALL_TIME, mode="sample")], Meta(passes=(recorded,)))
+    metrics = [WALL_TIME, *([PREEMPTED_TIME] if in_line else [])]
+    builder = ProfileBuilder([replace(metric, mode="sample") for metric in metrics], Meta(passes=(recorded,)))
     lane = builder.lane()
     root = builder.node(-1, builder.frame(builder.function("main", module="app", file="app.py", category=Category.PROJECT)))
     names = list(shares)
@@ -57,8 +62,15 @@ def sampled(
         times = times[times < ends[-1]]
     else:
         times = np.arange(rng.uniform(0, QUANTUM_NS), ends[-1], QUANTUM_NS)
-    for time, at in zip(times.tolist(), (np.searchsorted(ends, times) % len(names)).tolist(), strict=True):
+    met = np.searchsorted(ends, times) % len(names)
+    if in_line:
+        clumps = np.where(rng.random(len(met)) < in_line / (1 - in_line) / CLUMP, rng.geometric(1 / CLUMP, len(met)), 0)
+        met = np.repeat(met, 1 + clumps)
+        times = QUANTUM_NS * np.arange(len(met), dtype=np.float64)
+    for time, at in zip(times.tolist(), met.tolist(), strict=True):
         builder.add(nodes[at], lane, 0, QUANTUM_NS)
+        if in_line:
+            builder.add(nodes[at], lane, 1, round(QUANTUM_NS * in_line))
         builder.sample(int(time), lane, nodes[at], QUANTUM_NS)
     return builder.build()
 

@@ -13,7 +13,6 @@ from proftool.errors import NotComparable
 from proftool.model.compare import diff
 from proftool.model.diff import VERDICTS, Verdict
 from proftool.model.profile import PEAK_BYTES, SAMPLES
-from proftool.model.significance import over_dispersion
 from proftool.model.tree import metric_total
 
 
@@ -115,6 +114,14 @@ def test_a_machine_that_the_probe_does_not_know_moves_no_value() -> None:
     answer = diff(base, new)
     assert answer.new_total / answer.base_total == pytest.approx(1.5, abs=0.05)
     assert flagged(answer) == {}
+
+
+def test_a_function_that_stood_in_line_is_not_slower() -> None:
+    """Of two equal runs each stands in line for 70 % of its time, 30 samples at a time, in whatever function it was just then."""
+    rng = np.random.default_rng(14)
+    share = {f"part{at}": 1 / 20 for at in range(20)}
+    runs = [sampled(rng, n_samples=150, shares=share, machine=1.0, random_gaps=True, in_line=0.7) for _ in range(40)]
+    assert sum(bool(flagged(diff([one], [other]))) for one, other in zip(runs[::2], runs[1::2], strict=True)) <= 1
 
 
 @pytest.mark.parametrize(("machine", "expected"), [(1.0, {"work": "slower"}), (1.6, {})])
@@ -226,9 +233,3 @@ def test_values_are_per_observed_second_of_attached_runs() -> None:
     answer = diff([seen[0]], [seen[1]])
     assert answer.new_total == pytest.approx(answer.base_total)
     assert flagged(answer) == {}
-
-
-def test_one_slow_phase_is_no_over_dispersion() -> None:
-    """A program that does one thing first and another then has phases, not noise."""
-    times = np.arange(2400, dtype=np.int64)
-    assert over_dispersion(times, (times >= 1200).astype(np.int32)) == 1.0

@@ -12,11 +12,12 @@ from strategies import profiles
 from text_profile import profile_from_text, selfs, stacks, totals
 
 from proftool.errors import NotComparable
-from proftool.model.builder import ProfileBuilder
+from proftool.model.builder import ProfileBuilder, sum_cells, table
 from proftool.model.check import checked
+from proftool.model.joined_cells import joined_cells
 from proftool.model.merge import lenses, merge
 from proftool.model.meta import Meta, Pass
-from proftool.model.profile import ALLOCATED_BYTES, CALLS, PEAK_BYTES, ROOT, SAMPLES, WAITING_TIME, WALL_TIME, Identified, Profile
+from proftool.model.profile import ALLOCATED_BYTES, CALLS, PEAK_BYTES, ROOT, SAMPLES, WAITING_TIME, WALL_TIME, Cells, Identified, Profile
 from proftool.model.tree import lane_total, metric_total
 
 
@@ -165,3 +166,26 @@ def test_lenses_never_join_two_functions_of_one_pass() -> None:
     assert stacks(whole, 1) == {"<lambda>": 7}
     at = int(np.flatnonzero(whole.functions.first_line == 4)[0])
     assert np.bincount(whole.cells.metric, weights=whole.frames.function[whole.nodes.frame[whole.cells.node]] == at).tolist() == [1, 1]
+
+
+@given(profiles(), profiles())
+def test_cells_that_are_placed_are_those_that_are_sorted(a: Profile, b: Profile) -> None:
+    """Placing by counts gives what a sort gives, whatever becomes of nodes and metrics; where two nodes become one, it says so."""
+    n_nodes = len(a.nodes) + len(b.nodes)
+    nodes = [np.arange(len(a.nodes), dtype=np.int32)[::-1] + np.int32(len(b.nodes)), np.arange(len(b.nodes), dtype=np.int32)]
+    metrics = [np.arange(len(p.metrics), dtype=np.int32)[::-1].copy() for p in (a, b)]
+    n_metrics = max(len(a.metrics), len(b.metrics))
+    placed = joined_cells([a.cells, b.cells], nodes=nodes, lanes=[0, len(a.lanes)], metrics=metrics, n_nodes=n_nodes, n_metrics=n_metrics)
+    moved = [
+        {"node": node[p.cells.node], "lane": p.cells.lane + np.int32(first), "metric": metric[p.cells.metric], "value": p.cells.value}
+        for p, node, metric, first in zip((a, b), nodes, metrics, (0, len(a.lanes)), strict=True)
+    ]
+    together = table(Cells, {name: np.concatenate([one[name] for one in moved]) for name in moved[0]})
+    if placed is not None:
+        for name, column in sum_cells(together).columns().items():
+            assert column.tolist() == placed.columns()[name].tolist()
+    else:
+        assert not len(together) or n_nodes * n_metrics > 4 * len(together) or not together.value.all()
+    if len(a.nodes) > 1:
+        one = [np.zeros(len(a.nodes), np.int32)]
+        assert joined_cells([a.cells], nodes=one, lanes=[0], metrics=[metrics[0]], n_nodes=1, n_metrics=len(a.metrics)) is None

@@ -115,26 +115,6 @@ def test_p_of_the_largest_of_several_students_t_is_scipys() -> None:
     assert np.allclose(s.family_p(t, 16, 6), oracle, rtol=0.03)
 
 
-def test_counts_at_random_times_vary_as_counts_do() -> None:
-    """A sampler with exponential gaps: the variance of a count is the count, within what 300 runs can tell."""
-    rng = np.random.default_rng(4)
-    said, counts = [], []
-    for _ in range(300):
-        times = np.cumsum(rng.exponential(1.0, 400))
-        function = ((times[times < 300] % 10) < 4).astype(np.int32)
-        fresh = np.diff(function, prepend=-1) != 0
-        said.append(s.count_variance(function, fresh, 2)[1])
-        counts.append(function.sum())
-    assert 0.7 <= np.mean(said) / np.var(counts) <= 1.5
-
-
-def test_counts_at_even_times_vary_only_at_the_ends_of_visits() -> None:
-    """A sampler with even gaps over long visits knows their share far better than counts would."""
-    function = (np.arange(1000) % 100 < 40).astype(np.int32)
-    fresh = np.diff(function, prepend=-1) != 0
-    assert s.count_variance(function, fresh, 2)[1] == 10  # visits, against 400 samples
-
-
 def test_intervals_cover_the_truth() -> None:
     """95 % intervals by bootstrap hold the true difference about that often, as scipy's do."""
     rng = np.random.default_rng(3)

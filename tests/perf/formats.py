@@ -35,7 +35,7 @@ n = len(format.read(Path(sys.argv[1])).nodes)
 """
 POLARS = """
 lines = pl.read_csv(sys.argv[1], has_header=False, separator="\\x01", new_columns=["line"])
-stack = pl.col("line").str.extract(r"^(.*) \\\\d+$").str.split(";")
+stack = pl.col("line").str.extract(r"^(.*) \\d+$").str.split(";")
 frames = lines.with_row_index().with_columns(stack.alias("stack")).explode("stack")
 frames = frames.with_columns(pl.col("stack").cast(pl.Categorical).to_physical())
 level = frames.with_columns(pl.int_range(pl.len()).over("index").alias("depth"))

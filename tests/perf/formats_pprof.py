@@ -73,7 +73,7 @@ def measure(code: str, path: Path) -> tuple[int, float, int]:
 
 def main() -> None:
     """Print one line a reader."""
-    n_samples = int(sys.argv[1]) if len(sys.argv) > 1 else 1_100_000
+    n_samples = int(sys.argv[1]) if len(sys.argv) > 1 else 1_450_000
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "profile"
         write(path, n_samples)

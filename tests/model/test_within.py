@@ -1,0 +1,47 @@
+"""How noisy one run is, told by the run itself: visits, phases, and what it stood in line."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from proftool.model.within import count_variance, over_dispersion
+
+
+def test_counts_at_random_times_vary_as_counts_do() -> None:
+    """A sampler with exponential gaps: the variance of a count is the count, within what 300 runs can tell."""
+    rng = np.random.default_rng(4)
+    said, counts = [], []
+    for _ in range(300):
+        times = np.cumsum(rng.exponential(1.0, 400))
+        function = ((times[times < 300] % 10) < 4).astype(np.int32)
+        fresh = np.diff(function, prepend=-1) != 0
+        said.append(count_variance(function, fresh, 2)[1])
+        counts.append(function.sum())
+    assert 0.7 <= np.mean(said) / np.var(counts) <= 1.5
+
+
+def test_counts_at_even_times_vary_only_at_the_ends_of_visits() -> None:
+    """A sampler with even gaps over long visits knows their share far better than counts would."""
+    function = (np.arange(1000) % 100 < 40).astype(np.int32)
+    fresh = np.diff(function, prepend=-1) != 0
+    assert count_variance(function, fresh, 2)[1] == 10  # visits, against 400 samples
+
+
+def test_a_clump_is_one_event() -> None:
+    """Forty samples in a row, all but four of them in line: the count may as well be four."""
+    function = np.repeat(np.array([0, 1, 0], np.int32), (60, 40, 60))
+    fresh = np.diff(function, prepend=-1) != 0
+    assert count_variance(function, fresh, 2)[1] == 1
+    assert count_variance(function, fresh, 2, in_line=0.9, clump=50)[1] == 0.9 * 40 * 40
+
+
+def test_a_long_visit_stood_in_line_many_times() -> None:
+    """Of 4,000 samples in one function half are in line, 50 at a time: forty clumps, known to within a seventh."""
+    visit = np.zeros(4000, np.int32)
+    assert count_variance(visit, np.arange(4000) == 0, 1, in_line=0.5, clump=50)[0] == 0.5 * 4000 * 50
+
+
+def test_one_slow_phase_is_no_over_dispersion() -> None:
+    """A program that does one thing first and another then has phases, not noise."""
+    times = np.arange(2400, dtype=np.int64)
+    assert over_dispersion(times, (times >= 1200).astype(np.int32)) == 1.0
