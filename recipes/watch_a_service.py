@@ -26,9 +26,9 @@ from pathlib import Path
 
 RULES = """
 [tool.proftool.alerts.slow-pages]
-measure = "p95"
-above = 0.15
-window = 5
+measure = "p50"
+above = 0.2
+window = 6
 for = 2
 """
 SHOP = """
