@@ -8,8 +8,8 @@ import pytest
 from dashboard.serving import Shop, shop_in
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    """`serving.Shop`, under load until the session is over."""
+    """`serving.Shop`, under load until these tests are over."""
     with shop_in(tmp_path_factory.mktemp("shop")) as made:
         yield made

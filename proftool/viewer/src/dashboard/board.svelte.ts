@@ -7,6 +7,9 @@ export interface Problem { what: string; cause: string; fix: string }
 
 const PLACES: Record<string, string> = { r: "/", s: "/services", t: "/traces", q: "/queries", a: "/alerts" };
 const RETRY_MS = 5000;
+const LEAST_REST_MS = 2000;
+/** Between two looks that events cause, as a multiple of what the last one took: a page that follows never asks for more than a fifth of the server. */
+const REST = 4;
 
 export class Board<T = unknown> {
   document = $state.raw<T>() as T;
@@ -25,7 +28,9 @@ export class Board<T = unknown> {
   #due = false;
   #going = false;
   #retry: ReturnType<typeof setTimeout> | undefined;
-  #onEvent: () => void = () => undefined;
+  #next: ReturnType<typeof setTimeout> | undefined;
+  #restUntil = 0;
+  #onEvent: () => void | Promise<void> = () => undefined;
 
   constructor(document_: T) {
     this.document = document_;
@@ -67,7 +72,7 @@ export class Board<T = unknown> {
   }
 
   /** Follow these events of the server; `onEvent` stands in for a refresh. */
-  follow(events: string[], onEvent: () => void = () => void this.refresh()): void {
+  follow(events: string[], onEvent: () => void | Promise<void> = () => this.refresh()): void {
     this.#onEvent = onEvent;
     if (events.join() === this.#events.join()) return;
     this.#events = events;
@@ -111,11 +116,27 @@ export class Board<T = unknown> {
   #leave(): void {
     this.#source?.close();
     this.#source = null;
+    clearTimeout(this.#next);
+    this.#next = undefined;
   }
 
+  /** At once after a rest, and never while the last answer is still awaited: events come faster than a large store answers. */
   #arrived(): void {
+    this.#due = true;
+    if (this.isPaused || this.#next !== undefined) return;
+    this.#next = setTimeout(() => void this.#look(), Math.max(this.#restUntil - performance.now(), 0));
+  }
+
+  async #look(): Promise<void> {
     this.#due = this.isPaused;
-    if (!this.isPaused) this.#onEvent();
+    if (!this.isPaused) {
+      const begin = performance.now();
+      await this.#onEvent();
+      const end = performance.now();
+      this.#restUntil = end + Math.max(REST * (end - begin), LEAST_REST_MS);
+    }
+    this.#next = undefined;
+    if (this.#due && !this.isPaused) this.#arrived();
   }
 
   setTheme(theme: "light" | "dark"): void {
