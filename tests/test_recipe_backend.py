@@ -13,6 +13,7 @@ ROOT = Path(__file__).parent.parent
 RECIPE = ROOT / "recipes" / "add_a_backend.py"
 
 
+@pytest.mark.full  # the whole contract suite once more
 @pytest.mark.timeout(600)
 def test_the_plugin_passes_the_contract_suite(tmp_path: Path) -> None:
     """Found by its entry point, by a pytest that knows nothing of it; every test of the suite's normal size."""

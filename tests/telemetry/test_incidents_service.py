@@ -74,6 +74,7 @@ def proftool(project: Path, *words: str) -> str:
     return subprocess.run([sys.executable, "-m", "proftool", *words], cwd=project, check=True, capture_output=True, text=True).stdout
 
 
+@pytest.mark.full  # minutes: an alert fires, is told and is over
 @pytest.mark.timeout(400)
 def test_an_alert_leads_to_the_line_and_is_told_to_be_over(project: Path, webhook: tuple[str, list[dict[str, Any]]]) -> None:
     """One message with function, line and what to open; the incident's page and text name them; one message at the end."""
