@@ -70,13 +70,15 @@ def complete(words: Sequence[str], cwd: Path) -> Candidates:
     """
     *before, current = words or [""]
     before = [word for word in before if word != "--debug"]
+    from typer.core import TyperGroup
+
     from proftool.cli.app import VERBS
     from proftool.cli.parser import command
 
     places = dict(VERBS)
     if not before:
         root = command(VERBS)
-        verbs = [Candidate(name, _first_line(each.help)) for name, each in root.commands.items()]
+        verbs = [Candidate(name, _first_line(root.commands[name].help)) for name in places]
         if not current.startswith("-"):
             return Candidates(_fitting(verbs, current), files=True)
         return Candidates(_fitting([*_options(root), *_options(root.commands[RUN])], current))
@@ -85,8 +87,13 @@ def complete(words: Sequence[str], cwd: Path) -> Candidates:
             return _FILES
         before = [RUN, *before]
     verb = before[0]
-    parsed = command([(verb, places[verb])]).commands[verb]
-    return _of_verb(verb, parsed, before[1:], current, cwd)
+    parsed, words_before = command([(verb, places[verb])]).commands[verb], before[1:]
+    if isinstance(parsed, TyperGroup):
+        if not words_before and not current.startswith("-"):
+            return Candidates(_fitting([Candidate(name, _first_line(each.help)) for name, each in parsed.commands.items()], current))
+        if words_before and words_before[0] in parsed.commands:
+            parsed, words_before = parsed.commands[words_before[0]], words_before[1:]
+    return _of_verb(verb, parsed, words_before, current, cwd)
 
 
 def _of_verb(verb: str, parsed: _Parsed, before: Sequence[str], current: str, cwd: Path) -> Candidates:

@@ -43,6 +43,12 @@ def test_every_verb_and_a_file_may_stand_first() -> None:
     assert offered("di") == ["diff"]
 
 
+def test_a_verb_of_verbs_offers_these() -> None:
+    """`proftool fleet fl`, and the options of what it means."""
+    assert offered("fleet", "fl") == ["flame"]
+    assert "--json" in offered("fleet", "flame", "--j")
+
+
 def test_options_of_a_verb_are_the_parsers_own() -> None:
     """Each with what it does; of `run` also where no verb was typed."""
     assert {"--by", "--function", "--metric", "--limit", "--json"} <= set(offered("show", "-"))
