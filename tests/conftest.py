@@ -35,9 +35,9 @@ def clickhouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
     server.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """The machine's Chromium; one for all, since Playwright can be started once in a thread."""
+    """The machine's Chromium, until the module is over: while Playwright runs, `asyncio.run` in the same thread is refused."""
     from playwright.sync_api import sync_playwright
 
     if not Path(CHROMIUM).exists():
