@@ -10,7 +10,7 @@ from proftool import insights, registry
 from proftool.model.insight import Confidence, Insight
 from proftool.model.profile import Profile
 
-pytestmark = pytest.mark.xdist_group("insights")  # one worker makes the recordings
+pytestmark = [pytest.mark.full, pytest.mark.xdist_group("insights")]  # five minutes; one worker makes the recordings
 
 Recorded = Callable[[str, str], Profile]
 
