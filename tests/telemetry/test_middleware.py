@@ -12,30 +12,14 @@ import httpx
 import pytest
 from starlette.testclient import TestClient
 from telemetry import apps
+from telemetry.measured import DURATION, PARENT, fresh, samples
 
-from proftool.telemetry import http, metrics, request, service
+from proftool.telemetry import request
 from proftool.telemetry.asgi import ASGIMiddleware
-from proftool.telemetry.metrics import Registry
-from proftool.telemetry.points import Sample
 from proftool.telemetry.request import THREADS, Request, current
 from proftool.telemetry.wsgi import WSGIMiddleware
 
-DURATION = "http.server.request.duration"
-PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-
-
-@pytest.fixture(autouse=True)
-def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No instrument of another test, and no keeper."""
-    registry = Registry()
-    for module in (metrics, http):
-        monkeypatch.setattr(module, "REGISTRY", registry)
-    monkeypatch.setattr(http, "_metrics", None)
-    monkeypatch.setattr(service, "setup", lambda: None)
-
-
-def samples(name: str = DURATION) -> list[Sample]:
-    return [sample for sample in metrics.REGISTRY.own() if sample.description.name == name]
+__all__ = ["fresh"]  # the fixture is used by being here
 
 
 def labels(name: str = DURATION) -> list[dict[str, str]]:

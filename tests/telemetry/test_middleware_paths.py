@@ -11,31 +11,15 @@ from typing import Any
 from wsgiref.util import setup_testing_defaults
 
 import pytest
+from telemetry.measured import PARENT, fresh, samples
 
-from proftool.telemetry import http, metrics, service
+from proftool.telemetry import metrics
 from proftool.telemetry.asgi import ASGIMiddleware
-from proftool.telemetry.metrics import Registry
-from proftool.telemetry.points import Sample
 from proftool.telemetry.request import THREADS, current
 from proftool.telemetry.segments import Segment
 from proftool.telemetry.wsgi import WSGIMiddleware
 
-DURATION = "http.server.request.duration"
-PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-
-
-@pytest.fixture(autouse=True)
-def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No instrument of another test, and no keeper."""
-    registry = Registry()
-    for module in (metrics, http):
-        monkeypatch.setattr(module, "REGISTRY", registry)
-    monkeypatch.setattr(http, "_metrics", None)
-    monkeypatch.setattr(service, "setup", lambda: None)
-
-
-def samples(name: str = DURATION) -> list[Sample]:
-    return [sample for sample in metrics.REGISTRY.own() if sample.description.name == name]
+__all__ = ["fresh"]  # the fixture is used by being here
 
 
 def scope(**more: Any) -> dict[str, Any]:
