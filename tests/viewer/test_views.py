@@ -85,14 +85,15 @@ def test_a_timeline_that_is_too_long_is_thinned_and_says_so(open_page: Opener) -
     b = ProfileBuilder((WALL_TIME,), Meta(command=("long.py",)))
     lane, leaves = b.lane(), [b.stack([b.frame(b.function(f"f{k}", module="m"), 1)]) for k in range(50)]
     order = random.Random(1)
-    for k in range(60_000):
+    for k in range(240_000):
         b.sample(k * MS, lane, leaves[order.randrange(50)], MS)
     for leaf in leaves:
-        b.add(leaf, lane, 0, 1200 * MS)
-    page = open_page(rendered(b.build(), ReportOptions(max_bytes=190_000)))
-    expect(page.locator(".timeline")).to_contain_text("of 60,000 rows; its sums are exact")
-    page.evaluate(f"location.hash = 'range=0-{60_000 * MS}'")
-    expect(page.locator(".crumbs")).to_contain_text("60.0 s")
+        b.add(leaf, lane, 0, 4800 * MS)
+    run = b.build()
+    page = open_page(rendered(run, ReportOptions(max_bytes=300_000)))
+    expect(page.locator(".timeline")).to_contain_text("of 240,000 rows; its sums are exact")
+    page.evaluate(f"location.hash = 'range=0-{240_000 * MS}'")
+    expect(page.locator(".crumbs")).to_contain_text("240 s · 100.0 %")
 
 
 def test_any_number_of_lanes_stands_side_by_side(open_page: Opener) -> None:
