@@ -18,7 +18,10 @@ def scale(
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Trace a command at several sizes, `{n}` in its words replaced, and fit how each function's own time and calls grow."""
+    """Trace a command at several sizes, `{n}` in its words replaced, and fit how each function's own time and calls grow.
+
+    A run of less than half a second is traced up to three times, and the least time of each function counts.
+    """
     import sys
 
     from proftool import settings as settings_file

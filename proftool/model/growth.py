@@ -57,14 +57,16 @@ def fit(sizes: Sequence[float], values: Sequence[int]) -> Exponent | None:
     return Exponent(estimate=median, low=min(near), high=max(near))
 
 
-def growth(sizes: Sequence[float], profiles: Sequence[Profile]) -> tuple[Growth, ...]:
+def growth(sizes: Sequence[float], profiles: Sequence[Sequence[Profile]]) -> tuple[Growth, ...]:
     """Every function with time of its own at the largest size, that with the most expected at ten times the size first.
 
-    Profiles are traced (`wall_time` and `calls`), one a size, in ascending order.
+    Profiles are traced (`wall_time` and `calls`), one or more a size, in ascending order. Of several the least time of a function counts:
+    what else a machine does only ever adds to it.
     """
-    times = [_by_key(profile, "wall_time") for profile in profiles]
-    calls = [_by_key(profile, "calls") for profile in profiles]
-    lines = {key: int(profiles[-1].functions.first_line[i]) for i, key in enumerate(function_keys(profiles[-1]))}
+    times = [_least([_by_key(profile, "wall_time") for profile in same]) for same in profiles]
+    calls = [_least([_by_key(profile, "calls") for profile in same]) for same in profiles]
+    largest = profiles[-1][0]
+    lines = {key: int(largest.functions.first_line[i]) for i, key in enumerate(function_keys(largest))}
     found: list[Growth] = []
     for key, last in times[-1].items():
         if last < _MIN_NS:
@@ -76,6 +78,10 @@ def growth(sizes: Sequence[float], profiles: Sequence[Profile]) -> tuple[Growth,
             counted = fit(sizes, count) if len(set(count)) > 1 else None
             found.append(Growth(key=key, line=lines[key], self_ns=own, calls=count, time=time, call_count=counted))
     return tuple(sorted(found, key=lambda one: -one.self_ns[-1] * 10**one.time.estimate))
+
+
+def _least(same: Sequence[Mapping[FunctionKey, int]]) -> Mapping[FunctionKey, int]:
+    return {key: min(one.get(key, value) for one in same) for key, value in same[0].items()}
 
 
 def _by_key(profile: Profile, metric: str) -> Mapping[FunctionKey, int]:

@@ -15,7 +15,7 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -25,6 +25,8 @@ from proftool.telemetry.points import Sample
 _LOG = logging.getLogger("proftool.telemetry")
 VARIABLE = "PROFTOOL_TELEMETRY_DIR"
 PERIOD_S = 1.0
+LEAVE_S = 5.0
+"""So long a worker that ends waits for another's last word; a store that hangs must not keep a whole service from ending."""
 
 Listener = Callable[[Sequence[Sample], int], None]
 """Told every so often: the samples of the whole service, and the time in ns since the epoch."""
@@ -41,20 +43,27 @@ class Service:
     """When its counting began, ns since the epoch: when the first of its workers joined."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Subscription:
     listener: Listener
     every_s: float
-    due_s: float = 0.0
-    each: bool = False
+    due_s: float
+    each: bool
+
+    @property
+    def role(self) -> str:
+        """Which listeners are the same one in every worker: those of one function."""
+        named = self.listener if hasattr(self.listener, "__qualname__") else type(self.listener)
+        return f"{named.__module__}.{named.__qualname__}"
 
 
 @dataclass(slots=True)
 class _State:
     service: Service | None = None
     own: workers.Own | None = None
-    teller: int | None = None
-    """Descriptor of the lock that makes this worker the one that speaks for all."""
+    tellers: dict[str, int] = field(default_factory=dict[str, int])
+    """By role, the descriptor of the lock that makes this worker the one whose listener is told."""
+    claiming: threading.Lock = field(default_factory=threading.Lock)
     keeper: threading.Thread | None = None
     pid: int = 0
     stop: threading.Event = field(default_factory=threading.Event)
@@ -150,7 +159,7 @@ def subscribe(listener: Listener, *, every_s: float, each: bool = False) -> Call
     Hand the service's samples to the listener every so often, in the keeper's thread; returns what ends that.
 
     Args:
-        each: in every worker; else in one of them, and in another when that one dies.
+        each: in every worker; else in one of them, and in another when that one ends or dies.
     """
     subscription = _Subscription(listener, every_s, time.monotonic() + every_s, each)
     _STATE.subscriptions.append(subscription)
@@ -159,8 +168,29 @@ def subscribe(listener: Listener, *, every_s: float, each: bool = False) -> Call
     def end() -> None:
         with contextlib.suppress(ValueError):
             _STATE.subscriptions.remove(subscription)
+            if not any(other.role == subscription.role for other in _STATE.subscriptions):
+                _release(subscription.role)
 
     return end
+
+
+def end_with_last_word(listener: Listener, end: Callable[[], None]) -> None:
+    """End a subscription, and tell its listener what was counted since, unless another worker goes on to."""
+    with _turn_to_leave():
+        if any(one.listener == listener and _speaks(one) for one in tuple(_STATE.subscriptions)):
+            listener(samples(), time.time_ns())
+        end()
+
+
+@contextlib.contextmanager
+def _turn_to_leave() -> Generator[None]:
+    """One worker at a time says its last word.
+
+    A worker that counted on while another said its own would leave after it unheard, for the other holds its role until it is gone.
+    """
+    own = _STATE.own
+    with contextlib.nullcontext() if own is None else workers.turn(own.folder / "leaving", LEAVE_S):
+        yield
 
 
 def _collect() -> None:
@@ -196,11 +226,11 @@ def _keeper(stop: threading.Event) -> None:
 
 
 def _tell(due: Sequence[_Subscription], now: float) -> None:
-    speaks = is_teller()
-    found, time_ns = samples() if speaks else [], time.time_ns()
+    speaking = [subscription for subscription in due if _speaks(subscription)]
+    found, time_ns = samples() if speaking else [], time.time_ns()
     for subscription in due:
         subscription.due_s = now + subscription.every_s
-        if not (speaks or subscription.each):
+        if subscription not in speaking:
             continue
         try:
             subscription.listener(found, time_ns)
@@ -208,14 +238,23 @@ def _tell(due: Sequence[_Subscription], now: float) -> None:
             _LOG.exception("handing on metrics failed; it is tried again in %g s", subscription.every_s)
 
 
-def is_teller() -> bool:
-    """Is this worker the one that speaks for all? One is as long as it lives, then another."""
-    own = _STATE.own
-    if own is None:
+def _speaks(subscription: _Subscription) -> bool:
+    """Is this worker the one whose listener is told? One is as long as it lives, then another."""
+    own, role = _STATE.own, subscription.role
+    if own is None or subscription.each:
         return True
-    if _STATE.teller is None:
-        _STATE.teller = workers.claim(own.folder / "teller")
-    return _STATE.teller is not None
+    with _STATE.claiming:
+        if subscription not in _STATE.subscriptions:
+            return False
+        if role not in _STATE.tellers and (claimed := workers.claim(own.folder / f"{role}.teller")) is not None:
+            _STATE.tellers[role] = claimed
+        return role in _STATE.tellers
+
+
+def _release(role: str) -> None:
+    with _STATE.claiming:
+        if (held := _STATE.tellers.pop(role, None)) is not None:
+            os.close(held)
 
 
 def flush() -> None:
@@ -227,8 +266,13 @@ def _leave() -> None:
     if _STATE.pid != os.getpid():
         return
     _STATE.stop.set()
+    if _STATE.keeper is not None:
+        _STATE.keeper.join(LEAVE_S)
     if _STATE.subscriptions:
-        flush()
+        with _turn_to_leave():
+            flush()
+            for role in tuple(_STATE.tellers):
+                _release(role)
     own = _STATE.own
     # The leader's end is the group's: nobody can scrape it any more. A worker's file stays, to be folded by those who live.
     if own is not None and own.pid == os.getpid() and own.folder.name.split("-")[-2:-1] == [str(os.getpid())]:
@@ -238,15 +282,20 @@ def _leave() -> None:
 def _after_fork() -> None:
     # Only this thread lives here; locks may be held by those that do not.
     _STATE.lock = threading.Lock()
+    _STATE.claiming = threading.Lock()
     metrics.after_fork()
     if _STATE.own is not None:
         _STATE.own.leave_to_parent()
-        if _STATE.teller is not None:
-            os.close(_STATE.teller)
-            _STATE.teller = None
+        # A copy of the parent's lock that stays open would hold its role when the parent is gone.
+        for held in _STATE.tellers.values():
+            os.close(held)
+        _STATE.tellers.clear()
         _STATE.own = None
         _join()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    # No fork between the taking of a lock and the note of it.
+    os.register_at_fork(
+        before=lambda: _STATE.claiming.acquire(), after_in_parent=lambda: _STATE.claiming.release(), after_in_child=_after_fork
+    )

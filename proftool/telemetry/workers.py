@@ -23,7 +23,7 @@ import stat
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -145,6 +145,21 @@ def claim(path: Path) -> int | None:
         os.close(descriptor)
         return None
     return descriptor
+
+
+@contextlib.contextmanager
+def turn(path: Path, timeout_s: float) -> Generator[None]:
+    """A block in which one process is at a time; after the timeout all the same."""
+    end = time.monotonic() + timeout_s
+    held: int | None = None
+    with contextlib.suppress(OSError):
+        while (held := claim(path)) is None and time.monotonic() < end:
+            time.sleep(0.005)
+    try:
+        yield
+    finally:
+        if held is not None:
+            os.close(held)
 
 
 def is_alive(path: Path) -> bool:

@@ -49,8 +49,8 @@ def test_the_function_that_will_hurt_comes_first() -> None:
     """A small quadratic one passes a large linear one at ten times the size; calls and time are told apart."""
     sizes = [1000, 10000]
     profiles = [
-        traced({"linear": (20_000_000, 1000), "square": (1_000_000, 1)}),
-        traced({"linear": (200_000_000, 10000), "square": (100_000_000, 1), "tiny": (900_000, 5)}),
+        [traced({"linear": (20_000_000, 1000), "square": (1_000_000, 1)})],
+        [traced({"linear": (200_000_000, 10000), "square": (100_000_000, 1), "tiny": (900_000, 5)})],
     ]
     first, second = growth(sizes, profiles)
     assert (first.key.qualname, second.key.qualname) == ("square", "linear")
@@ -58,3 +58,11 @@ def test_the_function_that_will_hurt_comes_first() -> None:
     assert first.call_count is None
     assert second.call_count is not None
     assert second.call_count.estimate == pytest.approx(1.0)
+
+
+def test_a_disturbed_run_does_not_bend_the_exponent() -> None:
+    """Of several runs of one size the least time of each function counts."""
+    small = [traced({"square": (50_000_000, 1)}), traced({"square": (1_000_000, 1)}), traced({"square": (9_000_000, 1)})]
+    (found,) = growth([1000, 10000], [small, [traced({"square": (100_000_000, 1)})]])
+    assert found.self_ns == (1_000_000, 100_000_000)
+    assert found.time.estimate == pytest.approx(2.0)

@@ -26,6 +26,26 @@ print("done", flush=True)
 sys.stdin.read()
 """
 
+LEAVING = """
+import sys, time
+from pathlib import Path
+from proftool.telemetry import setup, counter
+from proftool.telemetry.service import subscribe
+folder, mine, other = Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3])
+setup("test", directory=folder, runtime=False)
+def told(samples, time_ns):
+    print(int(sum(s.value for s in samples if s.description.name == "c")), flush=True)
+    mine.touch()
+    time.sleep(1)
+subscribe(told, every_s=3600)
+counter("c").add(1)
+if sys.argv[4] == "waits":
+    print("ready", flush=True)
+    while not other.exists():
+        time.sleep(0.01)
+    counter("c").add(1)
+"""
+
 FORKING = """
 import os, sys
 from proftool.telemetry import setup, counter
@@ -157,3 +177,14 @@ def test_reading_does_not_wait_for_who_folds(tmp_path: Path) -> None:
         assert workers.read(tmp_path) == []
         assert time.monotonic() - begun < 60
         held.communicate()
+
+
+def test_a_worker_that_ends_while_another_says_its_last_word_is_heard(tmp_path: Path) -> None:
+    """What it counted after that word was read would be lost, for the other holds the role until it is gone."""
+    command = [sys.executable, "-c", LEAVING, str(tmp_path / "group")]
+    late = subprocess.Popen([*command, str(tmp_path / "b"), str(tmp_path / "a"), "waits"], stdout=subprocess.PIPE, text=True)
+    assert late.stdout
+    assert late.stdout.readline() == "ready\n"
+    first = subprocess.run([*command, str(tmp_path / "a"), str(tmp_path / "b"), "ends"], stdout=subprocess.PIPE, text=True, check=True)
+    assert first.stdout == "2\n"
+    assert late.communicate()[0] == "3\n"
