@@ -15,7 +15,8 @@ from proftool.units import NS_PER_S
 from proftool.workflows.requests import TimeRange
 
 RANGES_S = {"5m": 300, "15m": 900, "1h": 3600, "6h": 6 * 3600, "1d": 86400, "7d": 7 * 86400, "30d": 30 * 86400}
-STEPS_S = (5, 10, 30, 60, 180, 600, 1800, 7200, 21600)
+STEPS_S = (10, 30, 60, 180, 600, 1800, 7200, 21600)
+"""None is shorter than what a service writes its metrics by."""
 POINTS = 125
 DEFAULT = "1h"
 _MAX_MS = 4_102_444_800_000

@@ -155,7 +155,7 @@ class Slo:
         for long, short, factor in BURN_WINDOWS:
             slowly, fast = self.burn(history, long), self.burn(history, short)
             if slowly is not None and fast is not None and min(slowly, fast) >= factor:
-                left = f"the error budget of {self.objective:.3%} burns {fast:.1f} times too fast"
+                left = f"the error budget of {100 * self.objective:g} % burns {fast:.1f} times too fast"
                 return Broken(fast, factor, f"{left} ({slowly:.1f} times over {long / 3600:g} h)")
         return None
 

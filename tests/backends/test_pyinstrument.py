@@ -55,16 +55,15 @@ def test_totals_are_those_of_pyinstrument(tmp_path: Path) -> None:
     records = []
     for thread in part["threads"]:
         for stack, wall_ns in zip(array("q", thread["stacks"]), array("q", thread["wall_ns"]), strict=True):
-            frames = [part["frames"][f] for f in part["stacks"][stack]]
-            if not any(text.split("\0")[1] in part["own"] for text in frames):
+            frames = [text for f in part["stacks"][stack] if (text := part["frames"][f]).split("\0")[1] not in part["own"]]
+            # A stack without a frame is the recording's end: its own, and as long as a busy machine makes it.
+            if frames:
                 records.append((["MainThread\0<thread>\x001", *frames], wall_ns / 1e9))
     session = Session(records, 0.0, 1.0, 0.001, 0.001, len(records), [], "", 0.0, [], [])
     root = session.root_frame(trim_stem=False)
     assert root is not None
-    assert total(profile, "wall_time") == pytest.approx(
-        root.time * 1e9, rel=0.01
-    )  # the recording's own last sample is kept, without its frames
-    assert abs(total(profile, "samples") - len(records)) <= 2
+    assert total(profile, "wall_time") == pytest.approx(root.time * 1e9, rel=1e-6)
+    assert total(profile, "samples") == len(records)
 
 
 def test_a_sleep_is_waiting_and_work_is_not(tmp_path: Path) -> None:

@@ -62,4 +62,5 @@ async def checkout(_request: Request) -> JSONResponse:
     return JSONResponse({})
 
 
-app = ASGIMiddleware(Starlette(routes=[Route("/cart/{n}", cart), Route("/search", search), Route("/checkout", checkout)]))
+routes = [Route("/cart/{n}", cart), Route("/search", search), Route("/checkout", checkout)]
+app = ASGIMiddleware(Starlette(routes=routes), metrics_path="/metrics")

@@ -1,5 +1,6 @@
 // Quantities and times as the dashboard's readers see them, on top of the viewer's.
 import { people } from "../units";
+import type { Numbers } from "./documents";
 
 /** Seconds, a count, bytes, a share: by the name of the unit. */
 export function shown(value: number | null | undefined, unit: string): string {
@@ -22,6 +23,23 @@ export function digits(value: number): string {
 
 export const time = (ns: number): string => people(Math.round(ns), "ns");
 export const share = (part: number, whole: number): string => (whole ? `${((100 * part) / whole).toFixed(1)} %` : "–");
+
+/**
+ * Values for a line: `undefined` (drawn through) where a value is missing between two that are about as far apart as they usually are.
+ *
+ * Points that come every 10 s or every minute leave steps without one; a gap is shown only where more than two in a row are missing.
+ */
+export function joined(values: Numbers): (number | null | undefined)[] {
+  const known = values.flatMap((value, k) => (value === null ? [] : [k]));
+  const apart = known.slice(1).map((k, i) => k - known[i]!);
+  const usual = [...apart].sort((a, b) => a - b)[apart.length >> 1] ?? 1;
+  const out: (number | null | undefined)[] = [...values];
+  apart.forEach((steps, i) => { if (steps <= 3 * usual) out.fill(undefined, known[i]! + 1, known[i + 1]!); });
+  return out;
+}
+
+/** Prose with `code` in it, as parts: every second one is code. */
+export const parts = (text: string): string[] => text.split("`");
 
 const pad = (n: number): string => String(n).padStart(2, "0");
 
