@@ -102,7 +102,8 @@ def test_an_alert_leads_to_the_line_and_is_told_to_be_over(project: Path, webhoo
     assert (incident.id, incident.state, incident.route) == (first["id"], "resolved", "GET /checkout")
     assert incident.suspects[0].function == "charge_card"
     assert incident.suspects[0].line == CAUSE
-    assert "blocking-call" in incident.suspects[0].sources
+    assert {"blocking-call", "slow requests"} <= set(incident.suspects[0].sources)
+    assert incident.suspects[0].confidence == "high"
     assert incident.version.python is not None
 
     page = project / "page.html"
