@@ -103,7 +103,7 @@ def first_paint(browser: Browser, served: Served, path: str) -> tuple[float, flo
     context = browser.new_context(viewport={"width": 1300, "height": 860})
     context.add_cookies([{"name": "proftool", "value": served.token, "url": served.base}])
     page = context.new_page()
-    page.goto(served.base + path)
+    page.goto(served.base + path, timeout=300_000)
     page.wait_for_selector("[role=status]", state="detached")
     paint = page.evaluate(
         """() => new Promise(done => new PerformanceObserver(list => done(list.getEntries()[0].startTime))
