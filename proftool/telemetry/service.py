@@ -227,7 +227,9 @@ def _keeper(stop: threading.Event) -> None:
 
 def _tell(due: Sequence[_Subscription], now: float) -> None:
     speaking = [subscription for subscription in due if _speaks(subscription)]
-    found, time_ns = samples() if speaking else [], time.time_ns()
+    # A listener of each worker reads its own; the whole service is read where one speaks for all.
+    found = [] if all(subscription.each for subscription in speaking) else samples()
+    time_ns = time.time_ns()
     for subscription in due:
         subscription.due_s = now + subscription.every_s
         if subscription not in speaking:
