@@ -74,6 +74,27 @@ def test_a_sleep_is_waiting_and_work_is_not(tmp_path: Path) -> None:
     assert 0.2e9 <= total(profile, "cpu_time", "burn") <= 0.4e9
 
 
+def test_a_thread_that_is_sampled_at_its_end_stays_gone(tmp_path: Path) -> None:
+    """`threading` lets go of a thread before its last calls; a sample of those brings no dummy of it into `threading.enumerate()`."""
+    code = """
+import threading
+def ends():
+    me = threading._active.pop(threading.get_ident())
+    burn(0.2)
+    print("known:", threading.get_ident() in threading._active, flush=True)
+    threading._active[threading.get_ident()] = me
+thread = threading.Thread(target=ends)
+thread.start()
+thread.join()
+"""
+    with open(tmp_path / "out", "w+b") as out:
+        program = Program(python=Path(sys.executable), code=BURN + code)
+        options = RecordOptions(mode=Mode.SAMPLE)
+        recording = launch(program, backend.command(program, options, tmp_path), options, tmp_path, stdout=out.fileno())
+    assert total(checked(backend.read(recording)), "wall_time", "ends") > 0.1e9
+    assert (tmp_path / "out").read_text() == "known: False\n"
+
+
 def test_the_cpu_clock(tmp_path: Path) -> None:
     """A sleep costs no CPU time, so it is not there."""
     profile = checked(backend.read(record(tmp_path, "def nap(): time.sleep(0.5)\nnap()\nburn(0.3, time.thread_time)", clock=Clock.CPU)))

@@ -48,9 +48,24 @@ HAS_QUALNAMES = sys.version_info >= (3, 11)
 def start(part, options):
     sampler, version = _import_sampler(options.get("library_paths", ()))
     sampler.StackSampler = _sparing(sampler.StackSampler)  # pyright: ignore[reportAttributeAccessIssue]
+    sampler.threading = _Nameless  # pyright: ignore[reportAttributeAccessIssue]
     return Recorder(
         part, sampler, version, float(options["interval_s"]), bool(options.get("cpu", False)), float(options.get("budget", 1.0))
     )
+
+
+class _Nameless:
+    """What pyinstrument's sampler takes for `threading`: it names the thread in each stack, where the lane does it here.
+
+    `threading.current_thread()` would leave a dummy in `threading.enumerate()` for good where a thread is sampled at its very end,
+    after `threading` has let go of it.
+    """
+
+    name, ident = "", 0
+
+    @classmethod
+    def current_thread(cls):
+        return cls
 
 
 def _sparing(base):
@@ -209,7 +224,7 @@ class Recorder:
         self.begun_ns = time.perf_counter_ns()
 
     def stack(self, call_stack, frame):
-        stack = tuple(call_stack[1:])  # the first entry is pyinstrument's own for the thread; the lane says that
+        stack = tuple(call_stack[1:])  # the first entry is the thread; the lane says that
         number = self.stack_numbers.get(stack)
         if number is None:
             number = self.stack_numbers[stack] = len(self.stack_numbers)
