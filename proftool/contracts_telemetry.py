@@ -229,6 +229,8 @@ class PointQuery:
     name: str | None = None
     labels: Labels = ()
     """Every one given must match."""
+    by: tuple[str, ...] | None = None
+    """Labels that tell lines of the answer apart, series that differ in others being added up; None: all of them do."""
     since_ns: int
     until_ns: int
     step_ns: int

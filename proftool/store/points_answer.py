@@ -44,7 +44,7 @@ def answer(connection: Connection, query: PointQuery) -> Sequence[Series]:
     found: list[Series] = []
     batches: dict[str, list[Section]] = {}
     for service, name, unit, metric in _metrics(connection, query):
-        wanted = _wanted(connection, metric, query.labels)
+        wanted = _wanted(connection, metric, query)
         if not len(wanted.ids):
             continue
         if service not in batches:
@@ -70,7 +70,7 @@ def _metrics(connection: Connection, query: PointQuery) -> list[tuple[str, str, 
     return [(s, n, u, Metric(number, kind, tuple(json.loads(edges)))) for s, n, u, number, kind, edges in connection.execute(asked)]
 
 
-def _wanted(connection: Connection, metric: Metric, labels: Labels) -> _Wanted:
+def _wanted(connection: Connection, metric: Metric, query: PointQuery) -> _Wanted:
     from sqlalchemy import select
 
     from proftool.store.schema import series as table
@@ -84,9 +84,10 @@ def _wanted(connection: Connection, metric: Metric, labels: Labels) -> _Wanted:
         own = parsed.get(text)
         if own is None:
             own = parsed[text] = tuple((name, value) for name, value in json.loads(text))
-        if all(pair in own for pair in labels):
+        if all(pair in own for pair in query.labels):
             ids.append(number)
-            line.append(lines.setdefault(own, len(lines)))
+            kept = own if query.by is None else tuple(pair for pair in own if pair[0] in query.by)
+            line.append(lines.setdefault(kept, len(lines)))
     return _Wanted(np.asarray(ids, np.int64), np.asarray(line, np.int64), list(lines))
 
 
@@ -146,7 +147,7 @@ class _Lines:
         ids, query = self._wanted.ids, self._query
         at = np.minimum(np.searchsorted(ids, rows.ids), len(ids) - 1)
         fits: Bools = (ids[at] == rows.ids) & (rows.times >= self.since_ns) & (rows.times < query.until_ns)
-        some, place = rows.take(fits), at[fits]
+        some, place = (rows, at) if fits.all() else (rows.take(fits), at[fits])
         step = (some.times - self.since_ns) // query.step_ns
         if self._is_gauge:
             later = some.times > self._times[place, step]
@@ -154,15 +155,33 @@ class _Lines:
             self._values[place[later], step[later]] = some.values[later]
             self._times[place[later], step[later]] = some.times[later]
         else:
-            line = self._wanted.line[place]
-            np.add.at(self._values, (line, step), some.values)
-            np.maximum.at(self._times, (line, step), some.times)
-            if self._metric.buckets:
-                np.add.at(self._counts, (line, step), some.counts)
+            self._add_up(some, self._wanted.line[place] * self._values.shape[1] + step)
         lines = dict(zip(ids.tolist(), self._wanted.line.tolist(), strict=True)) if marks else {}
         for number, time_ns, trace_id, span_id, value in marks:
             if number in lines and query.since_ns <= time_ns < query.until_ns:
                 self._marks.setdefault(lines[number], set()).add(Exemplar(time_ns, trace_id, span_id, value))
+
+    def _add_up(self, some: Rows, cell: Int64s) -> None:
+        """Rows into their cells (line × steps + step).
+
+        Rows are sorted by series and time, so that those of a series and a step stand together and are added up where they stand;
+        only the sums are put in order of their cells. `np.add.at` takes half as long again.
+        """
+        if not len(cell):
+            return
+        begins: Int64s = np.flatnonzero(np.diff(cell, prepend=-1))
+        cell = cell[begins]
+        values, times = np.add.reduceat(some.values, begins), np.maximum.reduceat(some.times, begins)
+        counts = np.add.reduceat(some.counts, begins, axis=0) if len(begins) < len(some) else some.counts
+        order: Int64s = np.argsort(cell, kind="stable")
+        cell = cell[order]
+        begins = np.flatnonzero(np.diff(cell, prepend=-1))
+        own = cell[begins]
+        self._values.reshape(-1)[own] += np.add.reduceat(values[order], begins)
+        latest = self._times.reshape(-1)
+        latest[own] = np.maximum(latest[own], np.maximum.reduceat(times[order], begins))
+        if self._metric.buckets:
+            self._counts.reshape(-1, self._metric.buckets)[own] += np.add.reduceat(counts[order], begins, axis=0)
 
     def series(self, service: str, name: str, unit: str) -> list[Series]:
         """Lines of which something is known."""

@@ -17,7 +17,7 @@ from typing import Literal
 from proftool.contracts_incidents import Suspect
 from proftool.telemetry.points import Sample
 from proftool.telemetry.rules import Broken, Degradation, Rule
-from proftool.telemetry.windows import History, read
+from proftool.telemetry.windows import History, Reading, read
 
 _LOG = logging.getLogger("proftool.telemetry.alerts")
 
@@ -63,7 +63,9 @@ class _Watch:
     whole_s: float | None = None
     firing_s: float | None = None
     told_s: float = 0.0
+    now: Broken | None = None
     last: Broken | None = None
+    """How it was broken, when it was last."""
     seen: deque[tuple[float, float | None]] = field(default_factory=lambda: deque[tuple[float, float | None]](maxlen=MAX_SEEN))
     """(time in s, value) of the looks."""
 
@@ -78,16 +80,26 @@ class Alerts:
 
     def observe(self, samples: Sequence[Sample], time_ns: int) -> list[Alert]:
         """Look at the samples of that time; gives what was told."""
-        time_s, told = time_ns / 1e9, list[Alert]()
-        for watch in self._watches:
-            reading, bounds = read(samples, watch.rule.metric, watch.rule.labels, time_s)
+        time_s = time_ns / 1e9
+        sums = [read(samples, watch.rule.metric, watch.rule.labels, time_s) for watch in self._watches]
+        return self.look(sums, time_s, samples)
+
+    def look(self, sums: Sequence[tuple[Reading, tuple[float, ...]]], time_s: float, samples: Sequence[Sample] = ()) -> list[Alert]:
+        """The same from a reading a rule, and the bounds of its buckets; listeners are shown the samples."""
+        told = list[Alert]()
+        for watch, (reading, bounds) in zip(self._watches, sums, strict=True):
             watch.history.add(reading, bounds)
             watch.seen.append((time_s, watch.rule.value(watch.history)))
-            alert = self._step(watch, watch.rule.look(watch.history), time_s)
+            watch.now = watch.rule.look(watch.history)
+            alert = self._step(watch, watch.now, time_s)
             if alert is not None:
                 told.append(alert)
                 self._tell(alert, samples)
         return told
+
+    def broken(self, name: str) -> Broken | None:
+        """How the rule of that name is broken at the newest reading."""
+        return next((watch.now for watch in self._watches if watch.rule.name == name), None)
 
     def rule(self, name: str) -> Rule | None:
         """The rule of that name."""

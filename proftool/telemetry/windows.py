@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import sub
 
 from proftool.telemetry.points import Sample, quantile
 
@@ -103,7 +104,9 @@ class History:
         old = self._readings[min(max(0, bisect_right(self._times, new.time_s - seconds) - 1), len(self._readings) - 2)]
         value, failed = new.value - old.value, new.failed - old.failed
         before = old.counts or (0,) * len(new.counts)
-        if sum(new.counts) < sum(before) or value < 0 or failed < 0:
+        if len(before) != len(new.counts) or sum(new.counts) < sum(before) or value < 0 or failed < 0:
             value, failed, before = new.value, new.failed, (0,) * len(new.counts)
-        counts = tuple(max(0, n - o) for n, o in zip(new.counts, before, strict=True))
+        counts = tuple(map(sub, new.counts, before))
+        if counts and min(counts) < 0:
+            counts = tuple(max(0, count) for count in counts)
         return Window(new.time_s - old.time_s, value, counts, failed, self._bounds)

@@ -13,12 +13,11 @@ from pathlib import Path
 
 from proftool.contracts_telemetry import MetricStore, PointQuery, Series
 from proftool.telemetry.alerts import Alerts
-from proftool.telemetry.points import Sample
 from proftool.telemetry.rules import BURN_WINDOWS, Degradation, Rule, Slo, Threshold, load_rules
-from proftool.telemetry.segments import Description
-from proftool.telemetry.windows import History, read
+from proftool.telemetry.windows import History
 from proftool.units import NS_PER_S
-from proftool.workflows.requests import Numbers, TimeRange, is_failed
+from proftool.workflows.readings import Readings, readings
+from proftool.workflows.requests import FAILED_BY, Numbers, TimeRange, is_failed
 
 PERIOD_S = 30 * 86400.0
 STEP_S = 60
@@ -101,10 +100,11 @@ def alarms(metrics: MetricStore, project: Path | None, now_ns: int) -> Alarms:
             if not series:
                 continue
             found = True
+            recent = readings(series)
             # A rule that learns keeps what it learned: each service gets its own.
-            states.append(_judged(load_rules(file)[index] if file and isinstance(rule, Degradation) else rule, service, series))
+            states.append(_judged(load_rules(file)[index] if file and isinstance(rule, Degradation) else rule, service, recent))
             if isinstance(rule, Slo):
-                budgets.append(_budget(metrics, service, rule, series, now_ns))
+                budgets.append(_budget(metrics, service, rule, recent, now_ns))
         if not found:
             states.append(_state(rule, "", "no data", "no service has stored this metric in the last day", ()))
     order = {"firing": 0, "pending": 1, "ok": 2, "no data": 3}
@@ -113,79 +113,34 @@ def alarms(metrics: MetricStore, project: Path | None, now_ns: int) -> Alarms:
 
 
 def _series(metrics: MetricStore, service: str, rule: Rule, when: TimeRange) -> Sequence[Series]:
-    labels = tuple(sorted(rule.labels.items()))
+    """Added up, but for what tells failed requests from others and what the rule asks for."""
     return metrics.find_series(
-        PointQuery(service=service, name=rule.metric, labels=labels, since_ns=when.since_ns, until_ns=when.until_ns, step_ns=when.step_ns)
+        PointQuery(
+            service=service,
+            name=rule.metric,
+            labels=tuple(sorted(rule.labels.items())),
+            by=(*FAILED_BY, *rule.labels),
+            since_ns=when.since_ns,
+            until_ns=when.until_ns,
+            step_ns=when.step_ns,
+        )
     )
 
 
-def _judged(rule: Rule, service: str, series: Sequence[Series]) -> RuleState:
+def _judged(rule: Rule, service: str, recent: Readings) -> RuleState:
     engine = Alerts([rule], service=service)
-    history = History(rule.keep_s)
     begun: list[Broken] = []
-    told, is_broken = "", False
-    for time_ns, samples in _readings(series):
-        for alert in engine.observe(samples, time_ns):
+    for reading in recent.readings:
+        for alert in engine.look([(reading, recent.bounds)], reading.time_s):
             if alert.state == "firing":
                 begun.append(Broken(since_ms=alert.began_s * 1e3, until_ms=None, text=alert.text))
             elif alert.state == "resolved" and begun:
                 begun[-1] = Broken(since_ms=begun[-1].since_ms, until_ms=alert.time_s * 1e3, text=begun[-1].text)
-        reading, bounds = read(samples, rule.metric, rule.labels, time_ns / 1e9)
-        history.add(reading, bounds)
-        if not isinstance(rule, Degradation):  # the engine has moved it on already, and what it said stands
-            broken = rule.look(history)
-            is_broken, told = broken is not None, "" if broken is None else broken.text
+    broken = engine.broken(rule.name)
     is_firing = bool(begun) and begun[-1].until_ms is None
-    state = "firing" if is_firing else "pending" if is_broken else "ok"
-    return _state(rule, service, state, told or (begun[-1].text if is_firing else ""), tuple(reversed(begun)))
-
-
-def _readings(series: Sequence[Series]) -> list[tuple[int, list[Sample]]]:
-    """What a service would have read of itself at the end of each step: sums of the steps before."""
-    sums = [0.0] * len(series)
-    counts = [[0] * (len(one.edges) + 1) if one.kind == "histogram" else [] for one in series]
-    descriptions = [
-        Description(one.name, _kind(one), one.unit, "", one.labels, one.edges) for one in series
-    ]  # fmt: skip
-    found: list[tuple[int, list[Sample]]] = []
-    is_known = False
-    for step, time_ns in enumerate(series[0].times_ns):
-        was_known, is_known = is_known, any(one.values[step] is not None for one in series)
-        if not is_known:
-            continue
-        if not was_known and len(series[0].times_ns) > 1:
-            # What was counted in the first step of a stretch was counted since its begin: a window has two ends.
-            step_ns = series[0].times_ns[1] - series[0].times_ns[0]
-            before = [
-                Sample(of, one.labels, total, tuple(kept))
-                for of, one, total, kept in zip(descriptions, series, sums, counts, strict=True)
-                if one.kind != "gauge"
-            ]
-            if before:
-                found.append((time_ns - step_ns, before))
-        samples: list[Sample] = []
-        for index, one in enumerate(series):
-            value, more = one.values[step], one.counts[step] if one.kind == "histogram" else None
-            if one.kind == "gauge":
-                if value is not None:
-                    samples.append(Sample(descriptions[index], one.labels, value))
-                continue
-            sums[index] += value or 0.0
-            if more is not None:
-                counts[index] = [have + new for have, new in zip(counts[index], more, strict=True)]
-            samples.append(Sample(descriptions[index], one.labels, sums[index], tuple(counts[index])))
-        found.append((time_ns, samples))
-    return found
-
-
-def _kind(series: Series):
-    match series.kind:
-        case "histogram":
-            return "histogram"
-        case "gauge":
-            return "gauge"
-        case _:
-            return "counter"
+    state = "firing" if is_firing else "ok" if broken is None else "pending"
+    told = broken.text if broken is not None else begun[-1].text if is_firing else ""
+    return _state(rule, service, state, told, tuple(reversed(begun)))
 
 
 def _state(rule: Rule, service: str, state: str, told: str, fired: tuple[Broken, ...]) -> RuleState:
@@ -217,7 +172,7 @@ def _words(rule: Rule) -> str:
             return rule.name
 
 
-def _budget(metrics: MetricStore, service: str, rule: Slo, recent: Sequence[Series], now_ns: int) -> Budget:
+def _budget(metrics: MetricStore, service: str, rule: Slo, recent: Readings, now_ns: int) -> Budget:
     step_ns = 6 * 3600 * NS_PER_S
     when = TimeRange(since_ns=now_ns - int(PERIOD_S) * NS_PER_S, until_ns=now_ns, step_ns=step_ns)
     series = _series(metrics, service, rule, when)
@@ -225,8 +180,8 @@ def _budget(metrics: MetricStore, service: str, rule: Slo, recent: Sequence[Seri
     n, bad = sum(one[0] for one in totals), sum(one[1] for one in totals)
     allowed = n * (1 - rule.objective)
     history = History(rule.keep_s)
-    for time_ns, samples in _readings(recent):
-        history.add(*read(samples, rule.metric, rule.labels, time_ns / 1e9))
+    for reading in recent.readings:
+        history.add(reading, recent.bounds)
     spent, left = 0, list[float | None]()
     known = [one[0] > 0 for one in totals]
     for total in totals:

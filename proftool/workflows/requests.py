@@ -17,6 +17,8 @@ from proftool.units import NS_PER_S
 
 NO_ROUTE = "(no route)"
 MAX_EXEMPLARS = 200
+FAILED_BY = ("error.type", "http.response.status_code")
+"""Labels that say whether a request failed."""
 Numbers = tuple[float | None, ...]
 
 

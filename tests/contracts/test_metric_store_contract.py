@@ -165,6 +165,33 @@ def test_labels_must_all_match(store: MetricStore) -> None:
         assert len(ask(store, **narrow)) == n, narrow
 
 
+def test_series_are_added_up_but_for_the_labels_asked_for(store: MetricStore) -> None:
+    """Several processes and series in one step are one line; a label that a series lacks makes no line of its own; gauges too."""
+    labels = [(("kind", "x"), ("region", "eu")), (("kind", "y"), ("region", "eu")), (("region", "us"),)]
+    points = [
+        replace(one, labels=own, process=process, time_ns=T + at * S, start_ns=T, **grown)
+        for at in (1, 4, 11)
+        for process in ("a:1", "b:2")
+        for own in labels
+        for one, grown in (
+            (COUNTER, {"value": at}),
+            (HISTOGRAM, {"value": float(at), "counts": (at, 0, 2 * at)}),
+            (GAUGE, {"value": 3.0}),
+        )
+    ]
+    store.add_points(points)
+    found = {(one.name, one.labels): one for one in ask(store, by=("region", "unheard"))}
+    eu, us = (("region", "eu"),), (("region", "us"),)
+    assert {key: one.values[:2] for key, one in found.items()} == {
+        ("orders", eu): (16, 28), ("orders", us): (8, 14), ("took", eu): (16, 28), ("took", us): (8, 14),
+        ("memory", eu): (12, 12), ("memory", us): (6, 6),
+    }  # fmt: skip
+    assert found["took", eu].counts[:2] == ((16, 0, 32), (28, 0, 56))
+    whole = {one.name: one for one in ask(store, by=(), labels=(("region", "eu"),))}
+    assert whole["orders"].labels == ()
+    assert whole["orders"].values[:2] == (16, 28)
+
+
 def test_ageing_keeps_every_sum(make: Make) -> None:
     """Two days of two restarting processes: whole hours and days add up as they did raw, at every resolution that is left."""
     store, chance = make(), random.Random(7)
