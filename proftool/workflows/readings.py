@@ -8,16 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
+from proftool.contracts_telemetry import Series
 from proftool.telemetry.windows import Reading
 from proftool.workflows.requests import is_failed
-
-if TYPE_CHECKING:
-    from proftool.contracts_telemetry import Series
-
-NOTHING = float("nan")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,35 +28,35 @@ class Readings:
 
 def readings(series: Sequence[Series]) -> Readings:
     """All series summed; they have the same steps."""
-    import numpy as np
-
     if not series:
         return Readings(readings=(), bounds=())
     times_ns = series[0].times_ns
-    values = np.array([[NOTHING if value is None else value for value in one.values] for one in series], np.float64)
-    known = ~np.isnan(values).all(axis=0)
+    values: NDArray[np.float64] = np.array([[np.nan if value is None else value for value in one.values] for one in series], np.float64)
+    known: NDArray[np.bool_] = ~np.isnan(values).all(axis=0)
     is_gauge = all(one.kind == "gauge" for one in series)
-    sums = np.nansum(values, axis=0)
+    sums: NDArray[np.float64] = np.nansum(values, axis=0)
     edges = most_counted(series)
-    grown = np.zeros((len(times_ns), len(edges) + 1 if edges else 0), np.int64)
-    failed = np.zeros(len(times_ns), np.int64)
+    grown: NDArray[np.int64] = np.zeros((len(times_ns), len(edges) + 1 if edges else 0), np.int64)
+    failed: NDArray[np.int64] = np.zeros(len(times_ns), np.int64)
     none = (0,) * grown.shape[1]
     for one in series:
         if edges and one.edges == edges:
-            counts = np.array([none if row is None else row for row in one.counts], np.int64)
+            counts: NDArray[np.int64] = np.array([none if row is None else row for row in one.counts], np.int64)
             grown += counts
             failed += counts.sum(axis=1) * is_failed(one)
     if not is_gauge:
         sums, grown, failed = sums.cumsum(), grown.cumsum(axis=0), failed.cumsum()
-    rows = list(zip(times_ns, known.tolist(), sums.tolist(), map(tuple, grown.tolist()), failed.tolist(), strict=True))
+    columns = zip(times_ns, sums.tolist(), grown.tolist(), failed.tolist(), strict=True)
+    ends = [Reading(time_ns / 1e9, value, tuple(counts), n_failed) for time_ns, value, counts, n_failed in columns]
+    # One step knows nothing of how long it was.
+    begin_s = ends[0].time_s - (ends[1].time_s - ends[0].time_s) if len(ends) > 1 else None
     found: list[Reading] = []
-    before = (times_ns[0] - (times_ns[1] - times_ns[0]) if len(times_ns) > 1 else None, False, 0.0, none, 0)
-    for (begun_ns, was_known, *past), (time_ns, is_known, *now) in pairwise((before, *rows)):
-        if not is_known:
-            continue
-        if not was_known and not is_gauge and begun_ns is not None:
-            found.append(Reading(begun_ns / 1e9, *past))
-        found.append(Reading(time_ns / 1e9, *now))
+    last, was_known = Reading(begin_s or 0.0, 0.0, none, 0), False
+    for end, is_known in zip(ends, known.tolist(), strict=True):
+        if is_known:
+            found += [last] if not was_known and not is_gauge and begin_s is not None else []
+            found.append(end)
+        last, was_known = end, is_known
     return Readings(readings=tuple(found), bounds=edges)
 
 
