@@ -114,6 +114,8 @@ class Capabilities:
     tasks: bool = False
     stacks: bool = True
     """False: records caller-callee pairs only."""
+    so_far: bool = False
+    """Writes what it has seen so far while the target runs and somebody looks."""
     in_process: bool = False
     """Runs inside the target, so it must be importable by the target's interpreter."""
 

@@ -46,6 +46,7 @@ class Pyinstrument:
         children=True,
         threads=True,
         tasks=True,
+        so_far=True,
         in_process=True,
     )
 

@@ -20,12 +20,15 @@ PAGE = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' 
 
 
 @cache
-def report_policy() -> str:
-    """The policy of a report: its one script and one style by their hashes; it may ask nobody for anything."""
+def report_policy(*, under_way: bool = False) -> str:
+    """The policy of a report: its one script and one style by their hashes; it may ask nobody for anything, of a recording under way this
+    server for more."""
     bundle = viewer.assets()
     script, style = (base64.b64encode(hashlib.sha256(part.encode()).digest()).decode() for part in (bundle.script, bundle.style))
+    asks = "connect-src 'self'; " if under_way else ""
     return (
-        f"default-src 'none'; script-src 'sha256-{script}'; style-src 'sha256-{style}'; img-src data: blob:; form-action 'none'; {_SHARED}"
+        f"default-src 'none'; script-src 'sha256-{script}'; style-src 'sha256-{style}'; img-src data: blob:; "
+        f"{asks}form-action 'none'; {_SHARED}"
     )
 
 

@@ -32,6 +32,7 @@ from proftool.errors import ProftoolError
 from proftool.settings import Settings
 from proftool.store import open_incidents, open_metrics, open_store, open_telemetry
 from proftool.store.runs import SqlRunStore
+from proftool.workflows.under_way import under_way
 
 Answer = Callable[[Request], Response]
 Document = Callable[[Request], object]
@@ -122,4 +123,8 @@ def _view(html: Html, name: str, document: Document, title: str, here: str, requ
 def _newest(store: SqlRunStore, telemetry: TelemetryStore) -> Mapping[str, str | None]:
     run = next(iter(store.find(RunQuery(limit=1))), None)
     span = next(iter(telemetry.find_spans(SpanQuery(entries=True, limit=1))), None)
-    return {"runs": None if run is None else run.id, "traces": None if span is None else f"{span.trace_id}{span.span_id}"}
+    return {
+        "runs": None if run is None else run.id,
+        "progress": " ".join(f"{one.id}:{one.told}" for one in under_way(store)),
+        "traces": None if span is None else f"{span.trace_id}{span.span_id}",
+    }

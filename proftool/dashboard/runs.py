@@ -1,4 +1,4 @@
-"""The views of stored runs: the list, one run, two compared, one command over time."""
+"""The views of runs: the list, one run, two compared, one command over time. A run in progress is shown as far as it has come."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from proftool.store.names import resolve
 from proftool.store.runs import SqlRunStore
 from proftool.units import Unit, people
 from proftool.workflows.report import page_options
+from proftool.workflows.under_way import UnderWay, find, look, profile_so_far, under_way
 
 PER_PAGE = 100
 _TREND_RUNS = 300
@@ -52,6 +53,7 @@ class RunViews:
         label = request.query_params.get("label") or None
         found = self._store.find(RunQuery(label=label, limit=PER_PAGE + 1, offset=(page - 1) * PER_PAGE))
         lines = _lines(found[:PER_PAGE])
+        in_progress = under_way(self._store) if page == 1 else ()
         return self._html.page(
             request,
             "runs.html",
@@ -62,12 +64,27 @@ class RunViews:
             page=page,
             label=label,
             more=len(found) > PER_PAGE,
+            in_progress=[one for one in in_progress if label in (None, one.asked.label)],
         )
 
     def run(self, request: Request) -> Response:
-        """The viewer."""
+        """The viewer; of a run in progress on what it has told, which it is asked for more of by that."""
+        one = find(self._store, request.path_params["id"])
+        if one is not None:
+            return self._run_in_progress(request, one)
         profile = self._store.load(self._stored(request.path_params["id"]))
         return report(registry.report("html").render(profile, page_options(self._settings, profile=profile)))
+
+    def _run_in_progress(self, request: Request, one: UnderWay) -> Response:
+        from proftool.reports.flamegraph import render_under_way
+
+        profile = profile_so_far(self._store, one)
+        if one.so_far:
+            # After the reading: what was told up to here is on this page, and the next is to be new.
+            look(one)
+        if profile is None:
+            return self._html.page(request, "under_way.html", title=shlex.join(one.command), here="/", one=one)
+        return report(render_under_way(profile, page_options(self._settings), one.told), under_way=True)
 
     def diff(self, request: Request) -> Response:
         """The viewer on a diff; `base` and `new` name runs."""
@@ -101,9 +118,9 @@ class RunViews:
         return found
 
 
-def report(content: bytes) -> Response:
+def report(content: bytes, *, under_way: bool = False) -> Response:
     """A report as an answer."""
-    return HTMLResponse(content, headers={"content-security-policy": report_policy()})
+    return HTMLResponse(content, headers={"content-security-policy": report_policy(under_way=under_way)})
 
 
 def _alike(runs: Sequence[Run], like: Run) -> list[Run]:
@@ -143,7 +160,7 @@ def _number(text: str | None, otherwise: int) -> int:
     return int(text) if text is not None and text.isascii() and text.isdigit() and int(text[:7]) > 0 else otherwise
 
 
-def _command(run: Run) -> str:
+def _command(run: Run | UnderWay) -> str:
     return shlex.join(run.command) if run.command else "a process or a file"
 
 
@@ -159,10 +176,14 @@ def _seconds(run: Run) -> str:
     return "" if run.duration_s is None else people(round(run.duration_s * 1e9), Unit.NANOSECONDS)
 
 
-def _ago(run: Run) -> str:
-    if run.started_at is None:
+def _ago(run: Run | UnderWay) -> str:
+    if isinstance(run, UnderWay):
+        began = datetime.fromtimestamp(run.asked.started_ns / 1e9, UTC)
+    elif run.started_at is None:
         return ""
-    past = (datetime.now(UTC) - datetime.fromisoformat(run.started_at)).total_seconds()
+    else:
+        began = datetime.fromisoformat(run.started_at)
+    past = (datetime.now(UTC) - began).total_seconds()
     for size, name in ((86400, "day"), (3600, "hour"), (60, "minute")):
         if past >= size:
             n = int(past // size)

@@ -19,16 +19,22 @@ _LATE_S = 5.0
 """How long a child that is writing its part when the target ends is waited for."""
 
 
-def collect(folder: Path, first_pid: int, *, recorded: bool, status: int | None) -> tuple[ProcessRecord, ...]:
+SO_FAR = ".so-far"
+"""Behind a part's name: what a recorder has written of it while the process runs."""
+
+
+def collect(folder: Path, first_pid: int, *, recorded: bool, status: int | None, so_far: bool = False) -> tuple[ProcessRecord, ...]:
     """The processes of a recording, the target's first process first, then by start.
 
-    With `recorded`, each is expected to have a part; what is missing is told in its notes.
+    With `recorded`, each is expected to have a part; what is missing is told in its notes. With `so_far` the recording is under way:
+    what has been written of a part stands for it.
     """
-    _await_writers(folder)
+    if not so_far:
+        _await_writers(folder)
     found: list[ProcessRecord] = []
     for file in folder.glob("process-*-*"):
         if not file.name.endswith(".new"):
-            record = _read(folder, file, first_pid, recorded=recorded, status=status)
+            record = _read(folder, file, first_pid, recorded=recorded, status=status, so_far=so_far)
             if record is not None:
                 found.append(record)
     return tuple(sorted(found, key=lambda record: (record.pid != first_pid, record.started_ns or 0)))
@@ -60,16 +66,18 @@ def _await_writers(folder: Path) -> None:
         time.sleep(0.01)
 
 
-def _read(folder: Path, file: Path, first_pid: int, *, recorded: bool, status: int | None) -> ProcessRecord | None:
+def _read(folder: Path, file: Path, first_pid: int, *, recorded: bool, status: int | None, so_far: bool) -> ProcessRecord | None:
     try:
         told: Mapping[str, object] = literal_eval(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, SyntaxError):
         told = {}
     pid = int(file.name.split("-")[1])
     part = folder / str(told.get("part") or "absent")
+    if so_far and not part.is_file():
+        part = part.with_name(part.name + SO_FAR)
     parts = (part,) if recorded and part.is_file() else ()
     complete, notes = bool(told.get("complete")), list(_texts(told.get("notes")))
-    if recorded and not parts:
+    if recorded and not parts and not so_far:
         complete = False
         notes.append(_loss(folder, pid, str(told.get("name") or ""), first_pid, status, ended=told.get("ended_ns") is not None))
     names = told.get("thread_names")

@@ -36,6 +36,10 @@ class FlameGraph:
         """As `render`, with what had to be folded."""
         return page(stacks(profile), _extra(profile, options), max_bytes=options.max_bytes)
 
+    def render_under_way(self, profile: Profile, options: ReportOptions, told: str) -> bytes:
+        """The page of a recording that goes on, which asks the server that made it for more; `told` is another text whenever there is."""
+        return page(stacks(profile), replace(_extra(profile, options), under_way=told), max_bytes=options.max_bytes).content
+
     def render_diff(self, diff: Diff, options: ReportOptions, *, incident: Told | None = None) -> bytes:
         """The page of a diff: the union tree, both sides of every number, the verdicts; of an incident with what is told of it."""
         changes = tuple(
@@ -118,3 +122,4 @@ def title(meta: Meta) -> str:
 report = FlameGraph()
 
 render_diff = report.render_diff
+render_under_way = report.render_under_way

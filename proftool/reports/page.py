@@ -116,6 +116,9 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     incident: Told | None = None
     """The page is of an incident: what is told of it above the profile."""
     insights: tuple[Insight, ...] = ()
+    under_way: str | None = None
+    """A server made the page of a recording that goes on: the same address answers with more, and then with another text here; its
+    `/events` tell when."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +137,8 @@ class Extra:
     sources: NDArray[np.integer] | None = None
     """With `more`: nodes of the whole profile that the nodes stand for, shape (n_nodes,); None = they are the whole profile's own."""
     incident: Told | None = None
+    under_way: str | None = None
+    """The recording goes on, the page asks the server that made it for more; another text whenever there is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +204,7 @@ def _drawn(whole: Profile, made: fold.Fold, extra: Extra, comparison: Comparison
         title=extra.title, metric=extra.metric, metrics=shown.metrics, meta=shown.meta, strings=NO_TEXT, columns=(), folded=folded,
         thinned=tuple(filter(None, left_out)), comparison=told, editor=extra.editor, more=extra.more,
         incident=extra.incident,
-        insights=extra.insights,
+        insights=extra.insights, under_way=extra.under_way,
     )  # fmt: skip
     return *_html(shown, head, columns), folded
 
@@ -241,9 +246,10 @@ def _html(profile: Profile, head: Head, extra: Mapping[str, NDArray[np.integer]]
     told = _json(head).replace(b"<", b"\\u003c")
     bundle = assets()
     script, style = bundle.script.encode(), bundle.style.encode()
+    asks = "" if head.under_way is None else "connect-src 'self'; "
     policy = (
         f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; img-src data: blob:; "
-        "base-uri 'none'; form-action 'none'"
+        f"{asks}base-uri 'none'; form-action 'none'"
     )
     content = b"".join(
         (

@@ -59,6 +59,14 @@ class Recordings:
             if folder.is_dir() and folder not in self._locks and not _is_held(_lock_file(folder)):
                 yield folder
 
+    def under_way(self) -> Iterator[Path]:
+        """Folders whose process is alive."""
+        if not self._folder.is_dir():
+            return
+        for folder in sorted(self._folder.iterdir()):
+            if folder.is_dir() and (folder in self._locks or _is_held(_lock_file(folder))):
+                yield folder
+
 
 def _lock_file(folder: Path) -> Path:
     return folder.with_name(folder.name + ".lock")

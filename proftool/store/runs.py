@@ -82,9 +82,9 @@ class SqlRunStore:
         """Remove a folder that `recordings_folder` gave."""
         self.recordings.close(folder)
 
-    def add(self, profile: Profile, *, label: str | None = None) -> Run:
+    def add(self, profile: Profile, *, label: str | None = None, id: str | None = None) -> Run:
         """Store a profile, secrets redacted; the run that can be announced. The size cap may take older unlabelled runs."""
-        return self.add_redacted(self.redacted(profile), label=label)
+        return self.add_redacted(self.redacted(profile), label=label, id=id)
 
     def redacted(self, profile: Profile) -> Profile:
         """The profile without its secrets: what may be shown and written."""
@@ -92,13 +92,19 @@ class SqlRunStore:
 
         return redact_profile(profile, self._redact)
 
-    def add_redacted(self, profile: Profile, *, label: str | None = None) -> Run:
+    def redacted_command(self, argv: Sequence[str]) -> tuple[str, ...]:
+        """A command line without its secrets."""
+        from proftool.store.redact import redact_argv
+
+        return redact_argv(argv, self._redact)
+
+    def add_redacted(self, profile: Profile, *, label: str | None = None, id: str | None = None) -> Run:
         """`add` for what `redacted` gave."""
         from proftool.formats import native
 
         if label is not None:
             check_label(label)
-        run = self.insert(profile, native.dumps(profile), label)
+        run = self.insert(profile, native.dumps(profile), label, id=id)
         if self._size_cap_bytes is not None:
             self._keep_size(run, self._size_cap_bytes)
         return run
@@ -306,12 +312,17 @@ def _number(answer: Answer) -> int:
     return int(str(row[0])) if row is not None and row[0] is not None else 0
 
 
+def draw_id() -> str:
+    """An id for a run that is yet to be; it gets it where nobody took it meanwhile."""
+    # Random, not ordered by time: the first two or three characters then tell runs apart, where a time would repeat.
+    return "".join(secrets.choice(ID_ALPHABET) for _ in range(ID_LENGTH))
+
+
 def _new_id(connection: Asking, wanted: str | None = None) -> str:
     if wanted is not None and connection.execute("SELECT id FROM runs WHERE id = ?", (wanted,)).fetchone() is None:
         return wanted
     while True:
-        # Random, not ordered by time: the first two or three characters then tell runs apart, where a time would repeat.
-        id = "".join(secrets.choice(ID_ALPHABET) for _ in range(ID_LENGTH))
+        id = draw_id()
         if connection.execute("SELECT id FROM runs WHERE id = ?", (id,)).fetchone() is None:
             return id
 

@@ -13,7 +13,6 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING
 
 from proftool import registry
 from proftool.contracts import AttachingBackend, Available, Process, Unavailable
@@ -21,12 +20,10 @@ from proftool.errors import ProftoolError, TargetError, UsageError
 from proftool.launch import attach as attaching
 from proftool.launch import preflight, speed
 from proftool.settings import Settings
+from proftool.store.runs import SqlRunStore, check_label, draw_id
 from proftool.workflows import recover
 from proftool.workflows.choose import Wishes, choose
 from proftool.workflows.record import Circumstances, Kept, Recorded, fault, keep, read
-
-if TYPE_CHECKING:
-    from proftool.store.runs import SqlRunStore
 
 Say = Callable[[str], None]
 
@@ -87,8 +84,6 @@ def find(pid: int | None, match: str | None) -> int:
 def attach(request: Request, store: SqlRunStore, settings: Settings, say: Say) -> Recorded:
     """Record the process and keep the run; the target's own status is not ours to know, so a full recording answers 0."""
     if request.label is not None:
-        from proftool.store.runs import check_label
-
         check_label(request.label)
     with stand(request.pid) as process:
         (choice,) = choose(request.wishes, settings, process)
@@ -100,7 +95,8 @@ def attach(request: Request, store: SqlRunStore, settings: Settings, say: Say) -
         kept: list[Kept] = []
         try:
             command = choice.backend.command(process, options, folder)
-            recover.note(folder, process, choice, request.label)
+            id = draw_id()
+            recover.note(folder, process, choice, request.label, id)
             circumstances = Circumstances(process.cwd or Path.cwd(), speed.start(), command.reader)
             gathering = Thread(target=circumstances.gather, name="proftool-circumstances", daemon=True)
             gathering.start()
@@ -110,7 +106,7 @@ def attach(request: Request, store: SqlRunStore, settings: Settings, say: Say) -
             gathering.join()
             circumstances.finish()
             try:
-                kept.append(keep([read(choice, recording, circumstances)], request.label, store, losses))
+                kept.append(keep([read(choice, recording, circumstances)], request.label, store, losses, id))
             except ProftoolError as error:
                 losses.append(error)
             except Exception as error:

@@ -26,13 +26,13 @@ from proftool.launch.interpreter import inspect
 from proftool.launch.replay import Replay
 from proftool.launch.start import launch
 from proftool.settings import Settings
+from proftool.store.runs import SqlRunStore, check_label, draw_id
 from proftool.workflows import recover
 from proftool.workflows.choose import Choice, Wishes, choose
 
 if TYPE_CHECKING:
     from proftool.model.meta import Git, Speed
     from proftool.model.profile import Profile
-    from proftool.store.runs import SqlRunStore
 
 RUNS_MAX = 1000
 _NEEDED_AFTER = (
@@ -101,8 +101,6 @@ def record(request: Request, store: SqlRunStore, settings: Settings, say: Say = 
             fix="`--runs 5` is enough for an honest diff",
         )
     if request.label is not None:
-        from proftool.store.runs import check_label
-
         check_label(request.label)
     choices = choose(request.wishes, settings, inspect(request.program.python))
     for choice in choices:
@@ -117,9 +115,10 @@ def record(request: Request, store: SqlRunStore, settings: Settings, say: Say = 
     with Replay(request.stdin, n_passes) as stdin:
         for _ in range(request.runs):
             passes: list[Profile] = []
+            id = draw_id()
             for choice in choices:
                 try:
-                    profile, status = _pass(request, choice, store, stdin)
+                    profile, status = _pass(request, choice, store, stdin, id)
                 except ProftoolError as error:
                     if not statuses:
                         raise
@@ -132,7 +131,7 @@ def record(request: Request, store: SqlRunStore, settings: Settings, say: Say = 
                     passes.append(profile)
             if passes:
                 try:
-                    kept.append(keep(passes, request.label, store, losses))
+                    kept.append(keep(passes, request.label, store, losses, id))
                 except ProftoolError as error:
                     losses.append(error)
                 except Exception as error:
@@ -147,12 +146,15 @@ def announced(choices: tuple[Choice, ...], runs: int) -> str:
     return passes if runs == 1 else f"{runs} runs of {passes}"
 
 
-def _pass(request: Request, choice: Choice, store: SqlRunStore, stdin: Replay) -> tuple[Profile | ProftoolError, int]:
-    """One pass of the target: its profile, or why there is none, and the target's status. Raises only where the target has not run."""
+def _pass(request: Request, choice: Choice, store: SqlRunStore, stdin: Replay, id: str) -> tuple[Profile | ProftoolError, int]:
+    """
+    One pass of the target for the run `id`: its profile, or why there is none, and the target's status. Raises only where the target has
+    not run.
+    """
     folder = store.recordings_folder()
     try:
         command = choice.backend.command(request.program, choice.options, folder)
-        recover.note(folder, request.program, choice, request.label)
+        recover.note(folder, request.program, choice, request.label, id)
         circumstances = Circumstances(Path.cwd(), speed.start(), command.reader)
         with stdin.one() as fd:
             if fd is None and request.stdin:
@@ -190,7 +192,7 @@ def read(choice: Choice, recording: Recording, circumstances: Circumstances) -> 
     return profile.with_meta(meta)
 
 
-def keep(passes: list[Profile], label: str | None, store: SqlRunStore, losses: list[ProftoolError]) -> Kept:
+def keep(passes: list[Profile], label: str | None, store: SqlRunStore, losses: list[ProftoolError], id: str) -> Kept:
     """Store the passes as one run; a store that cannot take it is a loss, and the profile is still there to be shown."""
     from proftool.model.check import checked
     from proftool.model.merge import lenses
@@ -200,7 +202,7 @@ def keep(passes: list[Profile], label: str | None, store: SqlRunStore, losses: l
     profile = store.redacted(checked(passes[0] if len(passes) == 1 else lenses(passes)))
     profile = profile.with_meta(replace(profile.meta, quality=judge(profile, n_cores=os.cpu_count())))
     try:
-        return Kept(profile=profile, run=store.add_redacted(profile, label=label))
+        return Kept(profile=profile, run=store.add_redacted(profile, label=label, id=id))
     except StoreError as error:
         losses.append(error)
         return Kept(profile=profile, run=None)

@@ -1,6 +1,7 @@
-"""A run from what a killed proftool left: its finished segments or parts, read by the backend that was recording.
+"""A recording read without its end: a run from what a killed proftool left, or the profile so far of one under way.
 
-Each recording's folder holds `asked`, a Python literal written before the target runs, that says what was being recorded.
+Each recording's folder holds `asked`, a Python literal written before the target runs, that says what is being recorded. The backend that
+records reads what there is: finished segments or parts, or what the recorder wrote because somebody looks.
 """
 
 from __future__ import annotations
@@ -9,22 +10,25 @@ import time
 from ast import literal_eval
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from proftool import registry
-from proftool.contracts import Clock, Inside, Mode, Process, Program, Recording, RecordOptions, Target
+from proftool.contracts import Backend, Clock, Inside, Mode, Process, Program, Recording, RecordOptions, Target
 from proftool.contracts_store import Run
 from proftool.errors import BackendFailed
 from proftool.launch import parts
 from proftool.store.runs import SqlRunStore
 from proftool.workflows.choose import Choice
 
+if TYPE_CHECKING:
+    from proftool.model.profile import Profile
+
 FILE = "asked"
 _NOTE = "proftool was killed while it recorded: this is what it had saved until then"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Asked:
+class Asked:
     """What the file holds."""
 
     backend: str
@@ -41,9 +45,11 @@ class _Asked:
     pid: int | None
     label: str | None
     started_ns: int
+    run: str | None = None
+    """The id that the run gets."""
 
 
-def note(folder: Path, target: Target, choice: Choice, label: str | None) -> None:
+def note(folder: Path, target: Target, choice: Choice, label: str | None, run: str | None = None) -> None:
     """Write down what is going to be recorded into the folder; without it, only the parts that explain themselves can be recovered."""
     program = target if isinstance(target, Program) else None
     options = choice.options
@@ -62,6 +68,7 @@ def note(folder: Path, target: Target, choice: Choice, label: str | None) -> Non
         "pid": target.pid if isinstance(target, Process) else None,
         "label": label,
         "started_ns": time.time_ns(),
+        "run": run,
     }
     try:
         (folder / FILE).write_text(ascii(asked), encoding="ascii")
@@ -74,35 +81,57 @@ def recover(folder: Path, store: SqlRunStore) -> Run:
     from proftool.model.check import checked
     from proftool.model.quality import judge
 
+    told = asked(folder)
+    profile = _read(folder, told, notes=(_NOTE,))
+    passes = tuple(replace(one, complete=False) for one in profile.meta.passes)
+    profile = checked(profile.with_meta(replace(profile.meta, passes=passes)))
+    profile = profile.with_meta(replace(profile.meta, quality=judge(profile)))
+    return store.add(profile, label=told.label, id=told.run)
+
+
+def so_far(folder: Path, told: Asked) -> Profile:
+    """What a recording under way has seen; BackendFailed where that is nothing yet."""
+    from proftool.model.check import checked
+
+    return checked(_read(folder, told, so_far=True))
+
+
+def asked(folder: Path) -> Asked:
+    """What is recorded there; BackendFailed where it does not say."""
     try:
-        asked = _Asked(**cast(dict[str, object], literal_eval((folder / FILE).read_text(encoding="ascii"))))  # pyright: ignore[reportArgumentType]
-        backend = registry.backend(asked.backend)
-        options = RecordOptions(
-            mode=Mode(asked.mode), clock=Clock(asked.clock), rate_hz=asked.rate_hz, native=asked.native, children=asked.children
-        )
+        return Asked(**cast(dict[str, object], literal_eval((folder / FILE).read_text(encoding="ascii"))))  # pyright: ignore[reportArgumentType]
     except (OSError, ValueError, SyntaxError, TypeError) as problem:
         raise BackendFailed("what was recorded cannot be read", cause="it does not say what it is of", fix="record again") from problem
-    target: Target
-    if asked.pid is not None:
-        target = Process(pid=asked.pid, argv=asked.argv)
-    else:
-        target = Program(python=Path(str(asked.python)), script=asked.script, module=asked.module, code=asked.code, typed=asked.argv)
+
+
+def _read(folder: Path, told: Asked, *, notes: tuple[str, ...] = (), so_far: bool = False) -> Profile:
+    backend, options, target = _request(told)
     inside = isinstance(backend.command(target, options, folder), Inside)
-    processes = parts.collect(folder, 0, recorded=inside, status=None)
-    last_ns = max((file.stat().st_mtime_ns for file in folder.rglob("*")), default=asked.started_ns)
+    processes = parts.collect(folder, 0, recorded=inside, status=None, so_far=so_far)
+    last_ns = max((file.stat().st_mtime_ns for file in folder.rglob("*")), default=told.started_ns)
     recording = Recording(
         folder=folder,
         target=target,
         options=options,
         processes=tuple(sorted(processes, key=lambda process: process.started_ns or 0)),
         exit_status=None,
-        started_ns=asked.started_ns,
-        duration_ns=max(last_ns - asked.started_ns, 0),
+        started_ns=told.started_ns,
+        duration_ns=max(last_ns - told.started_ns, 0),
         cpu_ns=None,
-        notes=(_NOTE,),
+        notes=notes,
     )
-    profile = backend.read(recording)
-    passes = tuple(replace(one, complete=False) for one in profile.meta.passes)
-    profile = checked(profile.with_meta(replace(profile.meta, passes=passes)))
-    profile = profile.with_meta(replace(profile.meta, quality=judge(profile)))
-    return store.add(profile, label=asked.label)
+    return backend.read(recording)
+
+
+def _request(told: Asked) -> tuple[Backend, RecordOptions, Target]:
+    try:
+        backend = registry.backend(told.backend)
+        options = RecordOptions(
+            mode=Mode(told.mode), clock=Clock(told.clock), rate_hz=told.rate_hz, native=told.native, children=told.children
+        )
+    except ValueError as problem:
+        raise BackendFailed("what was recorded cannot be read", cause="it does not say what it is of", fix="record again") from problem
+    if told.pid is not None:
+        return backend, options, Process(pid=told.pid, argv=told.argv)
+    program = Program(python=Path(str(told.python)), script=told.script, module=told.module, code=told.code, typed=told.argv)
+    return backend, options, program

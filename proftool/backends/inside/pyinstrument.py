@@ -12,6 +12,9 @@ folded (of samples before those: stack, task, little CPU time, next to none for 
 tasks (names of asyncio tasks; a thread's `tasks` count from 1, 0 = none ran),
 overhead_ns (time that sampling took of the thread that it took most of) and lowered (tid, second, share of time, Hz before, Hz after).
 `queued_ns` is how long the thread stood in line for a processor (Linux's schedstat); None where the system does not tell.
+
+While somebody looks (the file `WATCHED` beside the part is new), a sampled thread writes what there is so far as `part` + `SO_FAR`,
+whole or not at all: the same dict, a prefix of what the part will hold. Nobody looks: one `stat` a second.
 """
 
 import marshal
@@ -19,7 +22,7 @@ import os
 import posix
 import sys
 import time
-from _thread import get_ident, get_native_id
+from _thread import allocate_lock, get_ident, get_native_id
 from array import array
 
 suffix = ".stacks"
@@ -42,6 +45,14 @@ ENOUGH = 20
 TOLERANCE = 5
 """Beyond this many budgets the rate is lowered, to one: it takes nothing but the sampled thread's own time, and fewer samples are
 the worse answer to a few percent."""
+WATCHED = "watched"
+"""Whoever looks at the recording touches this file in its folder."""
+SO_FAR = ".so-far"
+"""Behind the part's name: what there is so far."""
+LOOK_NS = 1_000_000_000
+"""Between two looks whether somebody does."""
+LOOK_REST = 100
+"""Between two writings of what there is so far, as a multiple of what one took: at most 1 % of a thread's time."""
 HAS_QUALNAMES = sys.version_info >= (3, 11)
 
 
@@ -121,7 +132,9 @@ def _version(folder):
     return ""
 
 
-_open, _read, _close = posix.open, posix.read, posix.close  # the target may replace those of `os`
+_open, _read, _write, _close = posix.open, posix.read, posix.write, posix.close  # the target may replace those of `os`
+_stat, _replace, _unlink = posix.stat, posix.replace, posix.unlink
+_now_ns = time.perf_counter_ns
 
 
 def queued_ns():
@@ -144,7 +157,7 @@ class _Thread:
         self.recorder = recorder
         self.tid = get_native_id()
         self.ident = get_ident()
-        self.offset_ns = time.perf_counter_ns() - recorder.begun_ns
+        self.offset_ns = _now_ns() - recorder.begun_ns
         self.stacks, self.wall_ns, self.cpu_ns, self.queued_ns = array("q"), array("q"), array("q"), array("q")
         self.last_cpu_ns = time.thread_time_ns()
         self.last_queued_ns = queued_ns()
@@ -153,9 +166,13 @@ class _Thread:
         self.own = recorder.sampler.get_stack_sampler()
         self.wait_s = self.seen_s = 0.0
         self.cost_ns = self.past_cost_ns = self.n_seen = 0
+        self.away_s = 0.0
+        """Of the time since the last sample what went into writing what there is so far: it is nobody's."""
 
     def saw(self, call_stack, seconds, _async_state):
         cpu_ns = time.thread_time_ns()
+        away_s, self.away_s = self.away_s, 0.0
+        seconds = max(seconds - away_s, 0.0)
         wall_ns, spent_ns = int(seconds * 1e9), cpu_ns - self.last_cpu_ns
         self.last_cpu_ns = cpu_ns
         in_line_ns = 0
@@ -174,7 +191,7 @@ class _Thread:
                 column[self.oldest] = value
             self.oldest = (self.oldest + 1) % TIMELINE_MAX
         own = self.own
-        now_s = own.last_profile_time + seconds  # when this sample began: pyinstrument notes it when it has ended
+        now_s = own.last_profile_time + away_s + seconds  # when this sample began: pyinstrument notes it when it has ended
         self.n_seen += 1
         self.seen_s += seconds
         self.cost_ns += time.thread_time_ns() - own.began_ns
@@ -182,6 +199,19 @@ class _Thread:
             self._spare()
         if self.wait_s:
             own.due_s = now_s + self.wait_s
+        if _now_ns() >= self.recorder.look_ns and self.recorder.looked_at():
+            self._write_so_far(own)
+
+    def _write_so_far(self, own):
+        """It takes the thread's time, which is then left out of its next sample."""
+        began_s, began_ns, before_ns = own._timer(), _now_ns(), time.thread_time_ns()
+        self.recorder.write_so_far()
+        self.recorder.look_ns = _now_ns() + max(LOOK_NS, LOOK_REST * (_now_ns() - began_ns))
+        self.last_cpu_ns = time.thread_time_ns()
+        self.past_cost_ns += self.last_cpu_ns - before_ns
+        if self.last_queued_ns is not None:
+            self.last_queued_ns = queued_ns()
+        self.away_s = own._timer() - began_s
 
     def _fold(self, at):
         """Keep the oldest sample in the totals alone, apart by what tells waiting from work."""
@@ -200,7 +230,7 @@ class _Thread:
         if share > recorder.budget * TOLERANCE and self.wait_s < LONGEST_S:
             before_s = self.wait_s or recorder.interval_s
             self.wait_s = min(before_s * share / recorder.budget, LONGEST_S)
-            at_s = (time.perf_counter_ns() - recorder.begun_ns) / 1e9
+            at_s = (_now_ns() - recorder.begun_ns) / 1e9
             recorder.lowered.append((self.tid, at_s, share, 1 / before_s, 1 / self.wait_s))
         self.past_cost_ns += self.cost_ns
         self.cost_ns, self.n_seen, self.seen_s = 0, 0, 0.0
@@ -220,8 +250,49 @@ class Recorder:
         self.stack_numbers = {}
         self.task_names = {}
         self.qualnames = {}
+        self.writes = allocate_lock()
+        self.watched = os.path.join(os.path.dirname(self.part), WATCHED)
+        self.watched_ns = 0
         self.started_ns = time.time_ns()
-        self.begun_ns = time.perf_counter_ns()
+        self.begun_ns = _now_ns()
+        self.look_ns = self.begun_ns + LOOK_NS
+
+    def looked_at(self):
+        """Did somebody look since what there was so far was written last?"""
+        self.look_ns = _now_ns() + LOOK_NS
+        try:
+            watched_ns = _stat(self.watched).st_mtime_ns
+        except OSError:
+            return False  # nobody ever did, or the target may not see the folder any more
+        is_new, self.watched_ns = watched_ns != self.watched_ns, watched_ns
+        return is_new
+
+    def write_so_far(self):
+        """What there is, whole or not at all: where it cannot be written, the target goes on and the part tells all at the end."""
+        if self.done or not self.writes.acquire(False):
+            return
+        try:
+            self._put(marshal.dumps(self._told(), 4), self.part + SO_FAR)
+        except (OSError, MemoryError):
+            self._drop(self.part + SO_FAR + "~")  # no room, or no right to write here any more
+        finally:
+            self.writes.release()
+
+    def _put(self, data, path):
+        file = _open(path + "~", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            data = memoryview(data)
+            while data:
+                data = data[_write(file, data) :]
+        finally:
+            _close(file)
+        _replace(path + "~", path)
+
+    def _drop(self, path):
+        try:
+            _unlink(path)
+        except OSError:
+            pass  # it is not there, or the folder is gone
 
     def stack(self, call_stack, frame):
         stack = tuple(call_stack[1:])  # the first entry is the thread; the lane says that
@@ -289,15 +360,24 @@ class Recorder:
         if self.done:
             return
         self.abandon()
+        self._drop(self.part + SO_FAR)  # room for the part
+        data = self._told()
+        with open(self.part + ".new", "wb") as file:
+            marshal.dump(data, file, 4)
+        os.replace(self.part + ".new", self.part)
+
+    def _told(self):
+        """What the part holds. Samples before stacks, frames and names: threads that still run add the others first."""
+        threads = [self._thread(thread) for thread in list(self.threads)]
         frames = {}
         stacks = [tuple(frames.setdefault(text, len(frames)) for text in stack) for stack in list(self.stack_numbers)]
-        data = {
+        return {
             "format": FORMAT,
             "version": self.version,
             "cpu": self.cpu,
             "interval_ns": int(self.interval_s * 1e9),
             "started_ns": self.started_ns,
-            "duration_ns": time.perf_counter_ns() - self.begun_ns,
+            "duration_ns": _now_ns() - self.begun_ns,
             "own": [__file__, _CHILD, _COLLECTOR, self.sampler.__file__],
             "frames": list(frames),
             "qualnames": dict(self.qualnames),
@@ -305,17 +385,13 @@ class Recorder:
             "tasks": list(self.task_names),
             "overhead_ns": max((thread.past_cost_ns + thread.cost_ns for thread in list(self.threads)), default=0),
             "lowered": self.lowered[:100],
-            "threads": [self._thread(thread, len(stacks)) for thread in list(self.threads)],
+            "threads": threads,
         }
-        with open(self.part + ".new", "wb") as file:
-            marshal.dump(data, file, 4)
-        os.replace(self.part + ".new", self.part)
 
-    def _thread(self, thread, known):
+    def _thread(self, thread):
         """Threads that still run may have added a sample meanwhile: take what is whole."""
+        folded = [(*key, *sums) for key, sums in list(thread.folded.items())]
         n = min(map(len, (thread.cpu_ns, thread.wall_ns, thread.stacks, thread.queued_ns, thread.tasks)))
-        while n and thread.stacks[n - 1] >= known:
-            n -= 1
         first = thread.oldest
 
         def in_order(column):
@@ -329,7 +405,7 @@ class Recorder:
             "tasks": in_order(thread.tasks),
             "cpu_ns": in_order(thread.cpu_ns),
             "queued_ns": None if thread.last_queued_ns is None else in_order(thread.queued_ns),
-            "folded": [(*key, *sums) for key, sums in list(thread.folded.items()) if key[0] < known],
+            "folded": folded,
         }
 
 

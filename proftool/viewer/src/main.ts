@@ -1,8 +1,9 @@
 // Reads the two data blocks of the page, paints, then inflates the rest.
 import { mount } from "svelte";
-import App from "./App.svelte";
+import Page from "./Page.svelte";
 import { type Head, load } from "./profile";
 import { Session } from "./session.svelte";
+import { Shown } from "./shown.svelte";
 import "./tokens.css";
 import "./style.css";
 
@@ -18,7 +19,8 @@ async function start(): Promise<void> {
   try {
     const { profile, rest } = await load(JSON.parse(take("head")) as Head, take("body"));
     const session = new Session(profile);
-    mount(App, { target, props: { session } });
+    const shown = new Shown(session);
+    mount(Page, { target, props: { shown } });
     // After the first frame, so that nothing delays the picture.
     requestAnimationFrame(() => setTimeout(() => void rest().then(() => (session.whole = true)), 0));
   } catch (error) {

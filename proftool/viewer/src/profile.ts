@@ -35,6 +35,8 @@ export interface Head {
   schema: string; title: string; metric: string | null; metrics: Metric[]; meta: Meta; strings: Text; columns: Column[];
   folded: { nodes_before: number; nodes_after: number; mass: Record<string, number> } | null; thinned: string[]; comparison: Comparison | null;
   editor: string | null; more: { url: string; under: string[] } | null; incident: Incident | null; insights: Insight[];
+  /** Of a recording that goes on: another text whenever the page's address answers with more. */
+  under_way: string | null;
 }
 
 /** What one run, or the two sides of a diff, recorded. */

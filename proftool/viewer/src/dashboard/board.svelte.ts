@@ -1,46 +1,30 @@
-// What an open page knows: its document, what was asked, whether it is asked for again when something is new, and the keys that work on it.
+// What an open page knows: its document, what was asked, and the keys that work on it; follow.svelte.ts asks again when something is new.
 import { tick, untrack } from "svelte";
+import { Follower } from "../follow.svelte";
 import { type Ask, link } from "./links";
 
 export interface Key { key: string; what: string; run?: (event: KeyboardEvent) => void }
 export interface Problem { what: string; cause: string; fix: string }
 
 const PLACES: Record<string, string> = { r: "/", s: "/services", t: "/traces", q: "/queries", a: "/alerts" };
-const RETRY_MS = 5000;
-const LEAST_REST_MS = 2000;
-/** Between two looks that events cause, as a multiple of what the last one took: a page that follows never asks for more than a fifth of the server. */
-const REST = 4;
 
-export class Board<T = unknown> {
+export class Board<T = unknown> extends Follower {
   document = $state.raw<T>() as T;
   problem = $state.raw<Problem | null>(null);
   isLoading = $state(false);
-  isPaused = $state(false);
-  /** `off` where the view never changes by itself. */
-  feed = $state<"off" | "joining" | "live" | "lost">("off");
   help = $state(false);
   theme = $state<"light" | "dark">("light");
   keys = $state.raw<Key[]>([]);
-  told = $state("");
-  #source: EventSource | null = null;
-  #events: string[] = [];
   #asked = 0;
-  #due = false;
   #going = false;
-  #retry: ReturnType<typeof setTimeout> | undefined;
-  #next: ReturnType<typeof setTimeout> | undefined;
-  #restUntil = 0;
-  #onEvent: () => void | Promise<void> = () => undefined;
 
   constructor(document_: T) {
+    super(() => this.refresh());
     this.document = document_;
     const set = window.document.documentElement.dataset["theme"];
     this.theme = set === "dark" || set === "light" ? set : matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
     window.document.documentElement.dataset["theme"] = this.theme;
     addEventListener("popstate", () => void this.refresh());
-    addEventListener("visibilitychange", () => this.#join());
-    addEventListener("pagehide", () => this.#leave());
-    addEventListener("pageshow", () => this.#join());
     addEventListener("keydown", (event) => this.#press(event));
   }
 
@@ -69,74 +53,6 @@ export class Board<T = unknown> {
     this.problem = got.problem;
     if (got.document !== null) this.document = got.document;
     await tick();
-  }
-
-  /** Follow these events of the server; `onEvent` stands in for a refresh. */
-  follow(events: string[], onEvent: () => void | Promise<void> = () => this.refresh()): void {
-    this.#onEvent = onEvent;
-    if (events.join() === this.#events.join()) return;
-    this.#events = events;
-    untrack(() => {
-      this.#leave();
-      if (events.length) this.#join();
-      else this.feed = "off";
-    });
-  }
-
-  pause(): void {
-    this.isPaused = !this.isPaused;
-    this.told = this.isPaused ? "paused" : "live";
-    if (!this.isPaused && this.#due) this.#arrived();
-  }
-
-  #join(): void {
-    if (!this.#events.length) return;
-    if (document.hidden) return this.#leave();
-    if (this.#source) return;
-    clearTimeout(this.#retry);
-    this.feed = "joining";
-    const source = (this.#source = new EventSource("/events"));
-    let before = false;
-    source.addEventListener("hello", () => {
-      // What came while nobody listened is made good.
-      if (before || this.feed === "lost") this.#arrived();
-      before = true;
-      this.feed = "live";
-    });
-    source.addEventListener("error", () => {
-      this.feed = "lost";
-      // The browser tries again by itself, but not after a refusal.
-      if (source.readyState !== EventSource.CLOSED) return;
-      this.#source = null;
-      this.#retry = setTimeout(() => this.#join(), RETRY_MS);
-    });
-    for (const name of this.#events) source.addEventListener(name, () => this.#arrived());
-  }
-
-  #leave(): void {
-    this.#source?.close();
-    this.#source = null;
-    clearTimeout(this.#next);
-    this.#next = undefined;
-  }
-
-  /** At once after a rest, and never while the last answer is still awaited: events come faster than a large store answers. */
-  #arrived(): void {
-    this.#due = true;
-    if (this.isPaused || this.#next !== undefined) return;
-    this.#next = setTimeout(() => void this.#look(), Math.max(this.#restUntil - performance.now(), 0));
-  }
-
-  async #look(): Promise<void> {
-    this.#due = this.isPaused;
-    if (!this.isPaused) {
-      const begin = performance.now();
-      await this.#onEvent();
-      const end = performance.now();
-      this.#restUntil = end + Math.max(REST * (end - begin), LEAST_REST_MS);
-    }
-    this.#next = undefined;
-    if (this.#due && !this.isPaused) this.#arrived();
   }
 
   setTheme(theme: "light" | "dark"): void {

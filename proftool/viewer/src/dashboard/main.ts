@@ -29,7 +29,9 @@ function start(): void {
     const view = VIEWS[target.dataset["view"] ?? ""];
     target.textContent = "";
     if (view) mount(view, { target, props: { board } });
-  } else if (document.querySelector("[data-live=runs]")) board.follow(["runs"], () => void again("runs"));
+  } else if (document.querySelector("[data-live=runs]")) board.follow(["runs", "progress"], () => again("runs"));
+  // A run in progress that has told nothing yet: asking for its page asks for more, too, so a lost event is made good by the next tick.
+  else if (document.querySelector("[data-live=run]")) board.follow(["progress", "runs", "tick"], () => again("run"));
 }
 
 /** A page of the server's own: its live part is taken from the page as it is now. */
@@ -39,6 +41,7 @@ async function again(name: string): Promise<void> {
     if (!answer.ok) return;
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector(`[data-live=${name}]`);
     const old = document.querySelector(`[data-live=${name}]`);
+    if (!fresh && name === "run") location.reload();
     if (!fresh || !old) return;
     const chosen = new Set([...old.querySelectorAll<HTMLInputElement>("input:checked")].map((box) => box.value));
     const focus = (document.activeElement as HTMLElement | null)?.getAttribute("href");
