@@ -1,8 +1,8 @@
 """What is new, told as it comes: server-sent events, one look at the store a second for all who listen.
 
-Events carry no data but what is new (`runs`, `progress` of those under way, `traces`), and `tick` every five seconds; a page then asks for its own view again. So what
-a page shows comes from one place, and an event that was lost while a connection broke is made good by the next. Where nobody listens,
-nothing looks.
+Events carry no data but what is new (`runs`, `progress` of those under way, `traces`), and `tick` every five seconds; a page then asks
+for its own view again. So what a page shows comes from one place, and an event that was lost while a connection broke is made good by the
+next. Where nobody listens, nothing looks.
 A stream ends with its connection (a comment every fifteen seconds finds the dead ones), or at once when the server ends.
 
 Source: HTML Living Standard, "Server-sent events".

@@ -174,3 +174,92 @@ def test_a_long_recording_keeps_its_totals_in_bounded_memory(tmp_path: Path) -> 
     assert total(profile, "waiting_time") > 0.15e9
     assert total(profile, "samples") == profile.meta.passes[0].samples > 20
     assert any("earlier ones count in the totals alone" in note for note in profile.meta.passes[0].notes)
+
+
+LOOKED_AT = """
+import pathlib
+folder = pathlib.Path({folder!r})
+kept = 0
+while kept < 3:
+    (folder / "watched").touch()
+    burn(0.02)
+    for so_far in folder.glob("*.so-far"):
+        kept += 1
+        so_far.rename(folder / ("kept-%d" % kept))
+burn(0.1)
+"""
+"""Looks at its own recording, and keeps what it finds."""
+
+
+@pytest.mark.parametrize("timeline", [200_000, 50])
+def test_what_is_told_so_far_is_the_beginning_of_the_part(tmp_path: Path, timeline: int) -> None:
+    """Sample for sample, each time more, also where old samples count in the totals alone; the part at the end is as if nobody looked."""
+    few, folder = tmp_path / "recorder.py", tmp_path / "folder"
+    few.write_text(RECORDER.read_text().replace("TIMELINE_MAX = 200_000", f"TIMELINE_MAX = {timeline}"))
+    folder.mkdir()
+    asked, program = RecordOptions(mode=Mode.SAMPLE), Program(python=Path(sys.executable), code=BURN + LOOKED_AT.format(folder=str(folder)))
+    recording = launch(program, replace(backend.command(program, asked, folder), recorder=few), asked, folder)
+    ((part,),) = [process.parts for process in recording.processes]
+    whole = loads(part.read_bytes())
+    told = [loads((folder / f"kept-{n}").read_bytes()) for n in (1, 2, 3)]
+    for name in ("frames", "stacks"):
+        assert all(one[name] == whole[name][: len(one[name])] for one in told)
+    seen = [_sums(one) for one in [*told, whole]]
+    assert [n for n, _ in seen] == sorted({n for n, _ in seen})
+    assert seen[-1][1] <= whole["duration_ns"]
+    if timeline > seen[-1][0]:
+        for column in ("stacks", "wall_ns", "cpu_ns", "queued_ns", "tasks"):
+            assert all(whole["threads"][0][column].startswith(one["threads"][0][column]) for one in told)
+    profile = checked(backend.read(recording))
+    assert total(profile, "wall_time") <= seen[-1][1]
+    assert total(profile, "wall_time", "burn") > 0.1e9
+    assert not list(folder.glob("*.so-far*"))
+
+
+def _sums(part: dict) -> tuple[int, int]:
+    """Samples and wall time of a part."""
+    columns = [array("q", thread["wall_ns"]) for thread in part["threads"]]
+    folded = [row for thread in part["threads"] for row in thread["folded"]]
+    return sum(map(len, columns)) + sum(row[4] for row in folded), sum(map(sum, columns)) + sum(row[5] for row in folded)
+
+
+def test_nobody_looks_and_nothing_is_written(tmp_path: Path) -> None:
+    """A recording of more than a second, which is when it would be."""
+    seen = tmp_path / "seen"
+    record(tmp_path, f"burn(1.5)\nimport os\nopen({str(seen)!r}, 'w').write(' '.join(os.listdir({str(tmp_path)!r})))")
+    assert "process-" in seen.read_text()
+    assert "so-far" not in seen.read_text()
+
+
+def test_a_disk_without_room_harms_nothing_but_what_is_told_so_far(tmp_path: Path) -> None:
+    """The program goes on, half a file stands nowhere, and the recording is whole."""
+    code = (
+        "import os, pathlib, resource\nfolder = pathlib.Path(FOLDER)\nlimits = resource.getrlimit(resource.RLIMIT_FSIZE)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (64, limits[1]))\n"
+        # Three seconds of looks: at least twice it was tried.
+        "for _ in range(60):\n    (folder / 'watched').touch()\n    burn(0.05)\n    assert not list(folder.glob('*.so-far'))\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, limits)\n"
+    ).replace("FOLDER", repr(str(tmp_path)))
+    recording = record(tmp_path, code)
+    assert recording.exit_status == 0
+    assert recording.processes[0].complete
+    assert total(checked(backend.read(recording)), "wall_time", "burn") > 2e9
+    assert not list(tmp_path.glob("*.so-far*"))
+
+
+def test_time_that_telling_takes_is_nobodys(tmp_path: Path) -> None:
+    """Neither the wall's nor the processor's: as long as it took, the next sample is shorter, and it counts as overhead."""
+    slow, folder = tmp_path / "recorder.py", tmp_path / "folder"
+    # As if the disk were slow, and the profile large.
+    burns = "end = time.thread_time() + 0.5\n            while time.thread_time() < end:\n                pass\n            self._put("
+    slow.write_text(RECORDER.read_text().replace("self._put(", burns, 1))
+    folder.mkdir()
+    code = LOOKED_AT.replace("kept < 3", "kept < 1").format(folder=str(folder))
+    asked, program = RecordOptions(mode=Mode.SAMPLE, rate_hz=100), Program(python=Path(sys.executable), code=BURN + code)
+    recording = launch(program, replace(backend.command(program, asked, folder), recorder=slow), asked, folder)
+    whole = loads(recording.processes[0].parts[0].read_bytes())
+    assert (folder / "kept-1").exists()
+    assert _sums(whole)[1] <= whole["duration_ns"] - 0.5e9
+    assert sum(array("q", whole["threads"][0]["cpu_ns"])) <= whole["duration_ns"] - 0.5e9
+    assert whole["overhead_ns"] >= 0.5e9
+    assert not whole["lowered"]

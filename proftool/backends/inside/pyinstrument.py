@@ -292,7 +292,7 @@ class Recorder:
         try:
             _unlink(path)
         except OSError:
-            pass  # it is not there, or the folder is gone
+            return  # it is not there, or the folder is gone
 
     def stack(self, call_stack, frame):
         stack = tuple(call_stack[1:])  # the first entry is the thread; the lane says that

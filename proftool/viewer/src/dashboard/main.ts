@@ -29,20 +29,24 @@ function start(): void {
     const view = VIEWS[target.dataset["view"] ?? ""];
     target.textContent = "";
     if (view) mount(view, { target, props: { board } });
-  } else if (document.querySelector("[data-live=runs]")) board.follow(["runs", "progress"], () => again("runs"));
-  // A run in progress that has told nothing yet: asking for its page asks for more, too, so a lost event is made good by the next tick.
+  } else if (document.querySelector("[data-live=runs]")) board.follow(["runs", "progress", "tick"], () => again("runs"));
+  // A run in progress that has told nothing yet: asking for its page asks for more.
   else if (document.querySelector("[data-live=run]")) board.follow(["progress", "runs", "tick"], () => again("run"));
 }
 
-/** A page of the server's own: its live part is taken from the page as it is now. */
+let last = "";
+
+/** A page of the server's own: its live part is taken from the page as it is now, unless it is what it was. */
 async function again(name: string): Promise<void> {
   try {
     const answer = await fetch(location.href);
     if (!answer.ok) return;
-    const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector(`[data-live=${name}]`);
+    const text = await answer.text();
+    if (!text.includes(`data-live="${name}"`)) return location.reload(); // it has become a report, which stands under a policy of its own
+    const fresh = new DOMParser().parseFromString(text, "text/html").querySelector(`[data-live=${name}]`);
     const old = document.querySelector(`[data-live=${name}]`);
-    if (!fresh && name === "run") location.reload();
-    if (!fresh || !old) return;
+    if (!fresh || !old || fresh.outerHTML === last) return;
+    last = fresh.outerHTML;
     const chosen = new Set([...old.querySelectorAll<HTMLInputElement>("input:checked")].map((box) => box.value));
     const focus = (document.activeElement as HTMLElement | null)?.getAttribute("href");
     for (const box of fresh.querySelectorAll<HTMLInputElement>("input[type=checkbox]")) if (chosen.has(box.value)) box.setAttribute("checked", "");
