@@ -251,8 +251,12 @@ def test_time_that_telling_takes_is_nobodys(tmp_path: Path) -> None:
     """Neither the wall's nor the processor's: as long as it took, the next sample is shorter, and it counts as overhead."""
     slow, folder = tmp_path / "recorder.py", tmp_path / "folder"
     # As if the disk were slow, and the profile large.
-    burns = "end = time.thread_time() + 0.5\n            while time.thread_time() < end:\n                pass\n            self._put("
-    slow.write_text(RECORDER.read_text().replace("self._put(", burns, 1))
+    burns = (
+        "end = time.thread_time() + 0.5\n            while time.thread_time() < end:\n                pass\n            data = memoryview("
+    )
+    text = RECORDER.read_text().replace("data = memoryview(", burns)
+    assert burns in text
+    slow.write_text(text)
     folder.mkdir()
     code = LOOKED_AT.replace("kept < 3", "kept < 1").format(folder=str(folder))
     asked, program = RecordOptions(mode=Mode.SAMPLE, rate_hz=100), Program(python=Path(sys.executable), code=BURN + code)

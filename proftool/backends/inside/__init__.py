@@ -20,8 +20,8 @@ and where the profiler has to be started in each thread, `per_thread = True` in 
 `at_once = True` in the file starts it while `site` still runs, not when that has returned: for profilers that may not be started from
 within a profile function.
 
-`capabilities.so_far` of the backend says that the recorder writes what it has seen as `part` + `.so-far`, whole or not at all, while whoever
-looks touches the file `watched` beside the part.
+`capabilities.so_far` of the backend says that the recorder writes what it has seen as `part` + `.so-far`, whole or not at all, while
+whoever looks touches the file `watched` beside the part.
 
 A recorder never prints, never changes the target's exit status, and leaves no frame of its own in what it records.
 """

@@ -13,7 +13,7 @@ tasks (names of asyncio tasks; a thread's `tasks` count from 1, 0 = none ran),
 overhead_ns (time that sampling took of the thread that it took most of) and lowered (tid, second, share of time, Hz before, Hz after).
 `queued_ns` is how long the thread stood in line for a processor (Linux's schedstat); None where the system does not tell.
 
-While somebody looks (the file `WATCHED` beside the part is new), a sampled thread writes what there is so far as `part` + `SO_FAR`,
+While somebody looks (the file `watched` beside the part is new), a sampled thread writes what there is so far as `part` + `SO_FAR`,
 whole or not at all: the same dict, a prefix of what the part will hold. Nobody looks: one `stat` a second.
 """
 
@@ -45,12 +45,9 @@ ENOUGH = 20
 TOLERANCE = 5
 """Beyond this many budgets the rate is lowered, to one: it takes nothing but the sampled thread's own time, and fewer samples are
 the worse answer to a few percent."""
-WATCHED = "watched"
-"""Whoever looks at the recording touches this file in its folder."""
 SO_FAR = ".so-far"
-"""Behind the part's name: what there is so far."""
 LOOK_NS = 1_000_000_000
-"""Between two looks whether somebody does."""
+"""Between two looks whether somebody looks."""
 LOOK_REST = 100
 """Between two writings of what there is so far, as a multiple of what one took: at most 1 % of a thread's time."""
 HAS_QUALNAMES = sys.version_info >= (3, 11)
@@ -133,8 +130,14 @@ def _version(folder):
 
 
 _open, _read, _write, _close = posix.open, posix.read, posix.write, posix.close  # the target may replace those of `os`
-_stat, _replace, _unlink = posix.stat, posix.replace, posix.unlink
-_now_ns = time.perf_counter_ns
+_stat, _replace, _unlink, _now_ns = posix.stat, posix.replace, posix.unlink, time.perf_counter_ns
+
+
+def _drop(path):
+    try:
+        _unlink(path)
+    except OSError:
+        return  # it is not there, or the folder is gone
 
 
 def queued_ns():
@@ -166,8 +169,7 @@ class _Thread:
         self.own = recorder.sampler.get_stack_sampler()
         self.wait_s = self.seen_s = 0.0
         self.cost_ns = self.past_cost_ns = self.n_seen = 0
-        self.away_s = 0.0
-        """Of the time since the last sample what went into writing what there is so far: it is nobody's."""
+        self.away_s = 0.0  # of the time since the last sample what went into writing what there is so far
 
     def saw(self, call_stack, seconds, _async_state):
         cpu_ns = time.thread_time_ns()
@@ -209,8 +211,7 @@ class _Thread:
         self.recorder.look_ns = _now_ns() + max(LOOK_NS, LOOK_REST * (_now_ns() - began_ns))
         self.last_cpu_ns = time.thread_time_ns()
         self.past_cost_ns += self.last_cpu_ns - before_ns
-        if self.last_queued_ns is not None:
-            self.last_queued_ns = queued_ns()
+        self.last_queued_ns = None if self.last_queued_ns is None else queued_ns()
         self.away_s = own._timer() - began_s
 
     def _fold(self, at):
@@ -245,14 +246,10 @@ class Recorder:
 
     def _clear(self):
         self.done = False
-        self.threads = []
-        self.lowered = []
-        self.stack_numbers = {}
-        self.task_names = {}
-        self.qualnames = {}
+        self.threads, self.lowered = [], []
+        self.stack_numbers, self.task_names, self.qualnames = {}, {}, {}
         self.writes = allocate_lock()
-        self.watched = os.path.join(os.path.dirname(self.part), WATCHED)
-        self.watched_ns = 0
+        self.watched, self.watched_ns = os.path.join(os.path.dirname(self.part), "watched"), 0
         self.started_ns = time.time_ns()
         self.begun_ns = _now_ns()
         self.look_ns = self.begun_ns + LOOK_NS
@@ -271,28 +268,20 @@ class Recorder:
         """What there is, whole or not at all: where it cannot be written, the target goes on and the part tells all at the end."""
         if self.done or not self.writes.acquire(False):
             return
+        path = self.part + SO_FAR
         try:
-            self._put(marshal.dumps(self._told(), 4), self.part + SO_FAR)
+            data = memoryview(marshal.dumps(self._told(), 4))
+            file = _open(path + "~", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            try:
+                while data:
+                    data = data[_write(file, data) :]
+            finally:
+                _close(file)
+            _replace(path + "~", path)
         except (OSError, MemoryError):
-            self._drop(self.part + SO_FAR + "~")  # no room, or no right to write here any more
+            _drop(path + "~")  # no room, or no right to write here any more
         finally:
             self.writes.release()
-
-    def _put(self, data, path):
-        file = _open(path + "~", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        try:
-            data = memoryview(data)
-            while data:
-                data = data[_write(file, data) :]
-        finally:
-            _close(file)
-        _replace(path + "~", path)
-
-    def _drop(self, path):
-        try:
-            _unlink(path)
-        except OSError:
-            return  # it is not there, or the folder is gone
 
     def stack(self, call_stack, frame):
         stack = tuple(call_stack[1:])  # the first entry is the thread; the lane says that
@@ -360,10 +349,9 @@ class Recorder:
         if self.done:
             return
         self.abandon()
-        self._drop(self.part + SO_FAR)  # room for the part
-        data = self._told()
+        _drop(self.part + SO_FAR)  # room for the part
         with open(self.part + ".new", "wb") as file:
-            marshal.dump(data, file, 4)
+            marshal.dump(self._told(), file, 4)
         os.replace(self.part + ".new", self.part)
 
     def _told(self):
@@ -390,7 +378,6 @@ class Recorder:
 
     def _thread(self, thread):
         """Threads that still run may have added a sample meanwhile: take what is whole."""
-        folded = [(*key, *sums) for key, sums in list(thread.folded.items())]
         n = min(map(len, (thread.cpu_ns, thread.wall_ns, thread.stacks, thread.queued_ns, thread.tasks)))
         first = thread.oldest
 
@@ -405,7 +392,7 @@ class Recorder:
             "tasks": in_order(thread.tasks),
             "cpu_ns": in_order(thread.cpu_ns),
             "queued_ns": None if thread.last_queued_ns is None else in_order(thread.queued_ns),
-            "folded": folded,
+            "folded": [(*key, *sums) for key, sums in list(thread.folded.items())],
         }
 
 
