@@ -52,6 +52,10 @@ class Settings:
     fleet: str | None = None
     """Where profiles of running services are sent and read: `clickhouse://host:8123/database`; `pyroscope+http://…` and `otlp+http://…`
     are sent to only."""
+    trace_days: float = 7
+    """What services leave is kept so long: spans, slices of their samplers, findings, logs; what was around an incident longer."""
+    metric_days: float = 30
+    """Points of services' metrics are kept so long, the older the coarser."""
     service_version: str | None = None
     """What the fleet tells deployments of a service apart by; None = `service.version` of OTEL_RESOURCE_ATTRIBUTES, else the commit."""
     html_size_bytes: int = 10_000_000
@@ -110,6 +114,10 @@ def _rate(value: object) -> float:
     return _number(value, 0.1, 10_000)
 
 
+def _days(value: object) -> float:
+    return _number(value, 0.01, 36_500)
+
+
 def _share(value: object) -> float:
     return _number(value, 0, 1)
 
@@ -146,6 +154,8 @@ READERS: dict[str, Callable[[object], object]] = {
     "redact": _patterns,
     "editor": _editor,
     "fleet": _text,
+    "trace_days": _days,
+    "metric_days": _days,
     "service_version": _text,
     "html_size_bytes": _size,
     "carry": _paths,

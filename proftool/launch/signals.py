@@ -147,9 +147,12 @@ class Guard:
             self._witness.end()
         while signal.sigtimedwait(self._waits, 0) is not None:
             pass  # they were the target's; they must not hit proftool while it saves
+        # A default is not put back: what another thread takes at this moment would find no handler in Python, which then writes "Signal 17
+        # ignored due to race condition" to stderr. To do nothing is what both defaults do.
+        for number, before in ((signal.SIGCHLD, self._chld), (signal.SIGCONT, self._cont)):
+            if before not in (signal.SIG_DFL, None):
+                signal.signal(number, before)
         signal.pthread_sigmask(signal.SIG_SETMASK, self._before)
-        signal.signal(signal.SIGCHLD, self._chld)
-        signal.signal(signal.SIGCONT, self._cont)
 
 
 def stop_with(pid: int) -> None:

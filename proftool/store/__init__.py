@@ -35,8 +35,10 @@ def open_telemetry(settings: Settings) -> SqlTelemetryStore:
 def open_metrics(settings: Settings) -> SqlMetricStore:
     """Where points of services' metrics of these settings are kept: the same database; StoreError where there is no place for one."""
     from proftool.store.points import SqlMetricStore
+    from proftool.store.points_ageing import DAY_S, Retention
 
-    return SqlMetricStore(_database(settings), redact=settings.redact)
+    kept = Retention(keep_s=round(settings.metric_days * DAY_S))
+    return SqlMetricStore(_database(settings), redact=settings.redact, retention=kept)
 
 
 def open_incidents(settings: Settings) -> SqlIncidentStore:

@@ -32,6 +32,7 @@ from proftool.telemetry.spans_writer import Exporter
 from proftool.units import NS_PER_S
 
 FORGET_S = 3600.0
+KEEP_S = 7 * 86400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,8 +64,8 @@ class Options:
     """Between two batches to the store."""
     metrics_s: float = EVERY_S
     """Between two points of a metric in the store."""
-    keep_s: float = 7 * 86400.0
-    """What is older goes, looked at once an hour; but for what was around an incident."""
+    keep_s: float | None = None
+    """What is older goes, looked at once an hour; but for what was around an incident. None = the setting `trace-days`."""
     keep_incidents_s: float = 90 * 86400.0
     project: Path | None = None
     git: Git | None = None
@@ -157,7 +158,8 @@ def watch(
             writer.on_kept.append(slicer.kept)
         sampler.start()
     if telemetry is not None:
-        writer.beats.append(_forgetting(telemetry, int(chosen.keep_s * NS_PER_S), incidents, int(chosen.keep_incidents_s * NS_PER_S)))
+        keep_s = KEEP_S if chosen.keep_s is None else chosen.keep_s
+        writer.beats.append(_forgetting(telemetry, int(keep_s * NS_PER_S), incidents, int(chosen.keep_incidents_s * NS_PER_S)))
     if chosen.leaks:
         leaks = LeakWatch(writer, window_s=chosen.leak_window_s, trace_s=chosen.leak_trace_s)
         writer.beats.append(leaks.beat)

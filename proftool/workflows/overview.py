@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from proftool.contracts_telemetry import MetricStore, SpanQuery, TelemetryStore
-from proftool.workflows.requests import RouteRow, TimeRange, requests
+from proftool.workflows.requests import RouteRow, TimeRange, whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +36,7 @@ def overview(telemetry: TelemetryStore, metrics: MetricStore, when: TimeRange) -
         rows.append(
             ServiceRow(
                 name=name,
-                whole=requests(metrics, name, when).whole,
+                whole=whole(metrics, name, when),
                 n_findings=len(telemetry.find_findings(service=name, since_ns=when.since_ns)),
                 n_traces=len({span.trace_id for span in entries}),
                 n_failed_traces=len({span.trace_id for span in entries if span.status == "error"}),

@@ -32,7 +32,7 @@ def readings(series: Sequence[Series]) -> Readings:
         return Readings(readings=(), bounds=())
     times_ns = series[0].times_ns
     values: NDArray[np.float64] = np.array([[np.nan if value is None else value for value in one.values] for one in series], np.float64)
-    known: NDArray[np.bool_] = ~np.isnan(values).all(axis=0)
+    known = [any(one.values[step] is not None for one in series) for step in range(len(times_ns))]
     is_gauge = all(one.kind == "gauge" for one in series)
     sums: NDArray[np.float64] = np.nansum(values, axis=0)
     edges = most_counted(series)
@@ -52,7 +52,7 @@ def readings(series: Sequence[Series]) -> Readings:
     begin_s = ends[0].time_s - (ends[1].time_s - ends[0].time_s) if len(ends) > 1 else None
     found: list[Reading] = []
     last, was_known = Reading(begin_s or 0.0, 0.0, none, 0), False
-    for end, is_known in zip(ends, known.tolist(), strict=True):
+    for end, is_known in zip(ends, known, strict=True):
         if is_known:
             found += [last] if not was_known and not is_gauge and begin_s is not None else []
             found.append(end)

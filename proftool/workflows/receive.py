@@ -39,8 +39,6 @@ RETRY_S: Final = 1
 """An exporter that was turned away is asked to wait so long."""
 AGE_S: Final = 15.0
 FORGET_S: Final = 600.0
-KEEP_S: Final = 7 * 86_400.0
-"""Spans, slices, findings and logs; points have a retention of their own."""
 
 
 class Overloaded(Exception):
@@ -73,8 +71,9 @@ class _Job:
 class Receiver:
     """Takes requests from any thread; the writer's thread begins with the first."""
 
-    def __init__(self, spans: TelemetryStore, metrics: MetricStore, logs: LogStore) -> None:
-        self._spans, self._metrics, self._logs = spans, metrics, logs
+    def __init__(self, spans: TelemetryStore, metrics: MetricStore, logs: LogStore, *, keep_s: float) -> None:
+        """`keep_s` is of spans, slices, findings and logs; points have a retention of their own."""
+        self._spans, self._metrics, self._logs, self._keep_s = spans, metrics, logs, keep_s
         self._waiting: deque[_Job] = deque()
         self._held = 0
         self._changed = threading.Condition()
@@ -200,7 +199,7 @@ class Receiver:
                 self._metrics.roll_up(time.time_ns())
             if now - self._forgot_s >= FORGET_S:
                 self._forgot_s = now
-                before_ns = time.time_ns() - int(KEEP_S * NS_PER_S)
+                before_ns = time.time_ns() - int(self._keep_s * NS_PER_S)
                 self._spans.forget(before_ns)
                 self._logs.forget(before_ns)
         except Exception as error:  # tried again; what is received matters more
@@ -221,4 +220,5 @@ def open_receiver(settings: Settings) -> Receiver:
     """A receiver into the store of these settings; StoreError where there is no place for one."""
     from proftool.store import open_logs, open_metrics, open_telemetry
 
-    return Receiver(open_telemetry(settings), open_metrics(settings), open_logs(settings))
+    keep_s = settings.trace_days * 86_400
+    return Receiver(open_telemetry(settings), open_metrics(settings), open_logs(settings), keep_s=keep_s)

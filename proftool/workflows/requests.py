@@ -108,6 +108,14 @@ def requests(store: MetricStore, service: str, when: TimeRange, *, route: str | 
     )
 
 
+def whole(store: MetricStore, service: str, when: TimeRange) -> RouteRow | None:
+    """All routes of a service together, which the store adds up; None where nothing is known."""
+    found = store.find_series(
+        PointQuery(service=service, name=REQUESTS, by=FAILED_BY, since_ns=when.since_ns, until_ns=when.until_ns, step_ns=when.step_ns)
+    )
+    return _row("all routes", found, when) if found else None
+
+
 def route_of(series: Series) -> str:
     """`GET /orders/{id}`, as spans call it."""
     labels = dict(series.labels)

@@ -63,6 +63,8 @@ def watch(service: str, *, options: Options | None = None, otlp: str | bool = Fa
         chosen = replace(chosen, record_token=os.environ.get(TOKEN) or None)
     if chosen.project is None:
         chosen = replace(chosen, project=found.project)
+    if chosen.keep_s is None:
+        chosen = replace(chosen, keep_s=found.trace_days * 86_400)
     if chosen.git is None:
         chosen = replace(chosen, git=describe(found.cwd))
     watched = _watched(chosen, found)

@@ -7,7 +7,7 @@ as exposure, so that from four a side on the diff knows how much slices of one s
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from proftool.contracts_telemetry import Slice, SliceQuery, TelemetryStore
@@ -34,9 +34,16 @@ class Stretch:
 
 
 def flame_of_stretch(telemetry: TelemetryStore, stretch: Stretch) -> Profile:
-    """What its processes did in it; RunNotFound where no slice is kept."""
-    found = [profile for one in _slices(telemetry, stretch, MAX_SLICES) if (profile := _part(one, stretch.route)) is not None]
-    return _merged(found, stretch)
+    """What its processes did in it, as one recording from the first slice's begin to the last one's end; RunNotFound where none is kept."""
+    from proftool.model.merge import merge
+
+    found = [(one, profile) for one in _slices(telemetry, stretch, MAX_SLICES) if (profile := _part(one, stretch.route)) is not None]
+    if not found:
+        raise _nothing(stretch)
+    merged = merge([profile for _, profile in found])
+    lasted_ns = max(one.end_ns for one, _ in found) - min(one.start_ns for one, _ in found)
+    passes = tuple(replace(one, duration_ns=lasted_ns) for one in merged.meta.passes)
+    return merged.with_meta(replace(merged.meta, passes=passes))
 
 
 def flame_of_trace(telemetry: TelemetryStore, trace_id: str, spans: Collection[str] | None = None) -> Profile:
@@ -54,7 +61,7 @@ def flame_of_trace(telemetry: TelemetryStore, trace_id: str, spans: Collection[s
             cause="the sampler looks some ten to a hundred times a second: what is shorter is rarely seen",
             fix="send the request with `X-Proftool-Record`: it is then recorded 1,000 times a second",
         )
-    return merge(found) if len(found) > 1 else found[0]
+    return merge(found)
 
 
 def compare_stretches(telemetry: TelemetryStore, base: Stretch, new: Stretch, names: tuple[str, str], *, metric: str | None = None) -> Diff:
@@ -100,14 +107,6 @@ def _of_tasks(profile: Profile, tasks: Collection[str]) -> Profile | None:
 
     lanes = [row for row, index in enumerate(profile.lanes.task.tolist()) if profile.text(int(index)) in tasks]
     return only_lanes(profile, lanes) if lanes else None
-
-
-def _merged(found: Sequence[Profile], stretch: Stretch) -> Profile:
-    from proftool.model.merge import merge
-
-    if not found:
-        raise _nothing(stretch)
-    return merge(found) if len(found) > 1 else found[0]
 
 
 def _nothing(stretch: Stretch) -> RunNotFound:

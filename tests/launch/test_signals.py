@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import pty
@@ -13,6 +14,8 @@ from pathlib import Path
 
 import pytest
 from launch.trial import Trial
+
+from proftool.launch.signals import Guard
 
 # A shell with job control in a few lines: runs its argument as the foreground job of its terminal and says when it stops.
 SHELL = """
@@ -68,3 +71,28 @@ def test_stop_and_resume(tmp_path: Path, way: str) -> None:
         os.close(terminal)
         os.waitpid(pid, 0)
     assert report.read_text().splitlines() == ["stopped T T", "ended 0"]
+
+
+def test_a_child_that_is_told_of_late_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another thread may take SIGCHLD just before the guard ends, and Python looks for its handler only then."""
+    libc, action = ctypes.CDLL(None), ctypes.create_string_buffer(256)
+    told: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", told.append)
+    with Guard():
+        libc.sigaction(int(signal.SIGCHLD), None, action)
+    taken_by_python = ctypes.CFUNCTYPE(None, ctypes.c_int)(int.from_bytes(action.raw[:8], sys.byteorder))
+    taken_by_python(int(signal.SIGCHLD))
+    assert (sum(range(100)), told) == (4950, [])
+
+
+def test_a_handler_of_the_caller_is_put_back() -> None:
+    """Who watches its own children goes on doing so."""
+    seen: list[int] = []
+    before = signal.signal(signal.SIGCHLD, lambda number, _: seen.append(number))
+    try:
+        with Guard():
+            pass
+        subprocess.run([sys.executable, "-c", ""], check=True)
+        assert seen
+    finally:
+        signal.signal(signal.SIGCHLD, before)

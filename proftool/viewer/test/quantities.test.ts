@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { joined, parts } from "../src/dashboard/quantities";
+import { joined } from "../src/dashboard/quantities";
 
 test("points that come less often than the steps make one line", () => {
   expect(joined([null, 1, null, 2, null, 3, null])).toEqual([null, 1, undefined, 2, undefined, 3, null]);
@@ -13,8 +13,4 @@ test("a time without points stays a gap", () => {
 test("one value or none has nothing to join", () => {
   expect(joined([])).toEqual([]);
   expect(joined([null, 5, null])).toEqual([null, 5, null]);
-});
-
-test("every second part of a prose is code", () => {
-  expect(parts("use `a`, not b")).toEqual(["use ", "a", ", not b"]);
 });

@@ -38,9 +38,6 @@ export function joined(values: Numbers): (number | null | undefined)[] {
   return out;
 }
 
-/** Prose with `code` in it, as parts: every second one is code. */
-export const parts = (text: string): string[] => text.split("`");
-
 const pad = (n: number): string => String(n).padStart(2, "0");
 
 /** `14:03:59`, with the day where it is not today. */
