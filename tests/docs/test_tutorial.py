@@ -148,4 +148,7 @@ def test_the_change_is_proved(walk: Walk) -> None:
     assert float(gain[1]) > 50
     assert f"differ_by_one   {PROGRAM}:" in both
     assert f"calls {walk.n_calls:,} → 0" in both
+    rows = both.splitlines()
+    compared = next(at for at, row in enumerate(rows) if "differ_by_one.<locals>.<genexpr>" in row)
+    assert rows[compared + 1].endswith("← not edited"), rows[compared + 1]
     assert walk.of("gate", "before").err.startswith("pass")
