@@ -17,7 +17,8 @@ from docs.page import ROOT, blocks
 
 PAGE = ROOT / "docs/pages/tutorial/first-fix.md"
 PROGRAM = "recipes/programs/word_ladder.py"
-LIMIT_S = 240
+LIMIT_S = 900
+"""Of a command. `ab` takes 15 s on an idle machine and took 260 s on one with a load of 20."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> Walk:
     return Walk(tuple(steps), counted(), ladders)
 
 
-pytestmark = [pytest.mark.xdist_group("tutorial"), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.xdist_group("tutorial"), pytest.mark.timeout(2400)]
 
 
 def test_every_command_of_the_page_ends_well(walk: Walk) -> None:
