@@ -153,7 +153,7 @@ def test_a_person_walks_from_the_list_to_a_diff(served: Served, browser: Browser
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.goto(served.url)
         assert "token" not in page.url
-        assert page.locator("tbody tr").count() == 3
+        expect(page.locator("tbody tr")).to_have_count(3)
         boxes = page.get_by_role("checkbox")
         boxes.nth(0).check()
         boxes.nth(1).check()
@@ -181,7 +181,7 @@ def test_a_new_run_appears_by_itself(folder: Path, served: Served, browser: Brow
         done = proftool(folder, "run", "-q", "--backend", "pyinstrument", "--label", "fourth", "--", "prog.py", "50")
         assert done.returncode == 0, done.stderr
         page.wait_for_timeout(2500)
-        assert page.locator("tbody tr").count() == before
+        expect(page.locator("tbody tr")).to_have_count(before)
         page.get_by_role("button", name="Resume").click()
         expect(page.locator("tbody tr")).to_have_count(before + 1, timeout=60_000)
         assert page.locator(f"input[value='{ticked}']").is_checked()

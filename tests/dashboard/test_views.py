@@ -17,7 +17,6 @@ AXE = Path(proftool.viewer.__file__).parent / "node_modules" / "axe-core" / "axe
 RUN = """axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa']}).then(r => r.violations.map(v =>
   `${v.id}: ${v.nodes.slice(0, 3).map(n => n.html.slice(0, 120) + ' ' + n.failureSummary.slice(0, 200)).join(' | ')}`))"""
 WAIT_MS = 120_000
-expect.set_options(timeout=WAIT_MS)
 VIEWS = {
     "runs": "/",
     "services": "/services",
@@ -171,7 +170,7 @@ def test_traces_are_narrowed_and_two_compared(open_view: Opener) -> None:
     page.keyboard.press("f")
     page.wait_for_url("**failed=1*")
     expect(page.locator("tbody tr").first).to_contain_text("GET /search")
-    assert page.locator("tbody tr", has_text="GET /cart").count() == 0
+    expect(page.locator("tbody tr", has_text="GET /cart")).to_have_count(0)
     page.keyboard.press("f")
     page.wait_for_function("!location.search.includes('failed')")
     page.get_by_label("Name").fill("/cart")

@@ -28,7 +28,7 @@ def test_an_insight_says_what_share_evidence_advice_and_effect(open_page: Opener
         expect(card).to_contain_text(told)
     assert card.locator("code").all_inner_texts() == ["copy.deepcopy", "dict(row)"]
     assert card.get_by_role("link", name="deep-copy").get_attribute("href") == "https://docs.python.org/3/library/copy.html"
-    assert card.get_by_role("link", name="shop.py:2").count() == 0  # the recording does not know where its files stood
+    expect(card.get_by_role("link", name="shop.py:2")).to_have_count(0)  # the recording does not know where its files stood
     expect(page.locator(".advice section").first).to_contain_text("work")
 
 
@@ -72,8 +72,8 @@ def test_advice_on_bytes_shows_bytes_and_on_waiting_shows_the_waiting(open_page:
 def test_a_page_without_advice_has_no_panel(open_page: Opener) -> None:
     """No tab and no line; an address that asks for it shows the circumstances."""
     page = open_page(rendered(a_run()), "tab=advice")
-    assert page.get_by_role("button", name="Advice").count() == 0
-    assert page.locator(".answer.first").count() == 0
+    expect(page.get_by_role("button", name="Advice")).to_have_count(0)
+    expect(page.locator(".answer.first")).to_have_count(0)
     expect(page.locator("main")).to_contain_text("What was run")
 
 
@@ -81,7 +81,7 @@ def test_a_function_that_is_not_on_the_page_has_no_button(open_page: Opener) -> 
     """What was folded away is told, and nothing leads into the void."""
     page = open_page(rendered(a_run(), options(insight(function="elsewhere", file=None, line=None))), "tab=advice")
     expect(page.locator(".advice section")).to_contain_text("elsewhere")
-    assert page.get_by_role("button", name="Show in flame graph").count() == 0
+    expect(page.get_by_role("button", name="Show in flame graph")).to_have_count(0)
 
 
 def test_hostile_advice_stays_text(open_page: Opener) -> None:
@@ -89,5 +89,5 @@ def test_hostile_advice_stays_text(open_page: Opener) -> None:
     bad = insight(function=HOSTILE, evidence=HOSTILE, advice=HOSTILE, effect=HOSTILE, file=HOSTILE, link="javascript:window.pwned=1")
     page = open_page(rendered(hostile(), options(bad)), "tab=advice")
     expect(page.locator(".advice")).to_contain_text("onerror=window.pwned=1")
-    assert page.locator("[onerror], img, .advice a[href^=javascript]").count() == 0
+    expect(page.locator("[onerror], img, .advice a[href^=javascript]")).to_have_count(0)
     assert page.evaluate("'pwned' in window") is False

@@ -117,9 +117,9 @@ def test_the_table_of_changes_has_intervals_and_verdicts(open_page: Opener) -> N
     expect(row).to_contain_text("+3.00 s")
     expect(row).to_contain_text("slower")
     expect(row).to_contain_text("…")
-    assert page.locator(".row", has_text="steady").count() == 0
+    expect(page.locator(".row", has_text="steady")).to_have_count(0)
     page.get_by_label("also the").check()
-    assert page.locator(".row", has_text="steady").count() == 1
+    expect(page.locator(".row", has_text="steady")).to_have_count(1)
 
 
 def test_a_tooltip_tells_both_sides_and_what_is_known(open_page: Opener) -> None:
@@ -146,4 +146,4 @@ def test_a_folded_diff_keeps_its_colours(open_page: Opener) -> None:
     expect(page.locator("header .chip", has_text="folded")).to_be_visible()
     assert any(red(colour) for colour in colours(page, 2))
     page.get_by_role("button", name="How it was recorded").click()
-    assert "(n others)" in page.locator(".cards").inner_text()
+    expect(page.locator(".cards")).to_contain_text("(n others)")

@@ -31,14 +31,14 @@ def test_the_sandwich_shows_callers_and_callees_to_any_depth(open_page: Opener) 
     b.add(b.stack(frames), b.lane(), 0, 6 * MS)
     b.add(b.stack([other, frames[3]]), 0, 0, 4 * MS)
     page = open_page(rendered(b.build()), "tab=sandwich&chosen=3")
-    assert "10.0 ms of wall time · 100.0 %" in page.locator(".middle").inner_text()
+    expect(page.locator(".middle")).to_contain_text("10.0 ms of wall time · 100.0 %")
     above, below = page.get_by_label("Callers of d"), page.get_by_label("Callees of d")
     for half, key, wanted in ((above, "ArrowUp", ["c", "b", "a"]), (below, "ArrowDown", ["e", "f", "g"])):
         half.focus()
         for name in wanted:
             page.keyboard.press(key)
             expect(half.locator(".half-live")).to_contain_text(f"{name}, total")
-    assert "6.00 ms" in above.locator(".half-live").inner_text()
+    expect(above.locator(".half-live")).to_contain_text("6.00 ms")
 
 
 def memory() -> Profile:
@@ -60,12 +60,12 @@ def test_memory_over_time_and_a_range_of_it(open_page: Opener) -> None:
     content = rendered(memory())
     page = open_page(content)
     expect(page.locator(".timeline")).to_contain_text("bytes alive · at most 4.00 MiB")
-    assert "4.00 MiB" in page.locator(".crumbs").inner_text()
+    expect(page.locator(".crumbs")).to_contain_text("4.00 MiB")
     ranged = open_page(content, f"range={500 * MS}-{1500 * MS}")
     expect(ranged.locator(".timeline")).to_contain_text("500 ms – 1.50 s selected")
     expect(ranged.locator(".crumbs")).to_contain_text("3.00 MiB")
     leaked = open_page(content, "metric=leaked_bytes")
-    assert "2.00 MiB" in leaked.locator(".crumbs").inner_text()
+    expect(leaked.locator(".crumbs")).to_contain_text("2.00 MiB")
 
 
 def test_a_range_is_moved_by_keys(open_page: Opener) -> None:
@@ -166,7 +166,7 @@ def test_the_inverted_view_says_what_it_leaves_closed(open_page: Opener) -> None
     for k in range(10):
         b.add(b.stack([b.frame(b.function(f"tiny_{k}", module="m"), 1)], root), lane, 0, 4)
     page = open_page(rendered(b.build()), "inverted=1")
-    assert "Callers of 10 stacks, each in a bar below 0.005 %, are not opened: 40 ns in all" in page.locator(".legend").inner_text()
+    expect(page.locator(".legend")).to_contain_text("Callers of 10 stacks, each in a bar below 0.005 %, are not opened: 40 ns in all")
 
 
 def test_a_long_list_of_callers_goes_on(open_page: Opener) -> None:
@@ -176,6 +176,6 @@ def test_a_long_list_of_callers_goes_on(open_page: Opener) -> None:
     for k in range(100):
         b.add(b.stack([b.frame(b.function(f"caller_{k}", module="m"), 1), hub]), lane, 0, MS)
     page = open_page(rendered(b.build()), "tab=table&chosen=0")
-    assert page.locator(".pairs").first.locator("li").count() == 60
+    expect(page.locator(".pairs").first.locator("li")).to_have_count(60)
     page.get_by_role("button", name="40 more").click()
-    assert page.locator(".pairs").first.locator("li").count() == 100
+    expect(page.locator(".pairs").first.locator("li")).to_have_count(100)
