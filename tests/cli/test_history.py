@@ -175,7 +175,7 @@ def test_snakeviz_serves_the_run_on_loopback_until_interrupted(kept: Project) ->
             address = next(found[0] for line in child.stdout if (found := re.search(r"http://127\.0\.0\.1:\d+/\S+", line)))
             for _ in range(100):
                 try:
-                    page = urllib.request.urlopen(address, timeout=10).read().decode()
+                    page = urllib.request.urlopen(address, timeout=120).read().decode()
                     break
                 except OSError:
                     time.sleep(0.1)
@@ -184,7 +184,7 @@ def test_snakeviz_serves_the_run_on_loopback_until_interrupted(kept: Project) ->
             assert "leaf" in page
         finally:
             os.killpg(child.pid, signal.SIGINT)
-        assert child.wait(30) == 0
+        assert child.wait(120) == 0
 
 
 def test_doctor_names_every_backend_and_repairs(project: Project) -> None:

@@ -47,14 +47,14 @@ class Receiving:
     def kill(self) -> None:
         """As the kernel does when memory is short."""
         self.process.kill()
-        self.process.communicate(timeout=60)
+        self.process.communicate(timeout=120)
 
     def end(self) -> str:
         """In order; what it had to say."""
         self.client.close()
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        _, told = self.process.communicate(timeout=60)
+        _, told = self.process.communicate(timeout=120)
         return told
 
 

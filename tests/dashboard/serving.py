@@ -60,7 +60,7 @@ class Served:
 
     def end(self, number: int = signal.SIGTERM) -> tuple[int, str]:
         self.process.send_signal(number)
-        _, told = self.process.communicate(timeout=30)
+        _, told = self.process.communicate(timeout=120)
         return self.process.returncode, told
 
 
@@ -120,7 +120,7 @@ def shop_in(folder: Path) -> Iterator[Shop]:
         if loading.is_alive():
             loading.join(WAIT_S)
         service.terminate()
-        service.wait(30)
+        service.wait(120)
         served.end()
 
 

@@ -33,7 +33,7 @@ def prometheus(shop: Shop, tmp_path: Path) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}/api/v1/query"
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(120)
 
 
 def test_prometheus_and_the_dashboard_count_the_same_requests(shop: Shop, prometheus: str) -> None:

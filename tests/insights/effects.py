@@ -234,7 +234,7 @@ def polled() -> int:
 
 
 def woken() -> int:
-    return _handed_over(lambda ready: ready.wait(60))
+    return _handed_over(lambda ready: ready.wait(120))
 
 
 def _built() -> int:

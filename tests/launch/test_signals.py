@@ -36,7 +36,7 @@ while True:
 """
 
 
-def wait_for(condition: object, limit_s: float = 15) -> None:
+def wait_for(condition: object, limit_s: float = 60) -> None:
     end = time.monotonic() + limit_s
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < end

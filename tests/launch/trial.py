@@ -119,7 +119,7 @@ class Started:
 
     def working(self, ready: Path) -> bool:
         """Wait until the target has said that it works."""
-        end = time.monotonic() + 15
+        end = time.monotonic() + 60
         while time.monotonic() < end and self.process.poll() is None:
             if ready.exists() and ready.read_text() == "working":
                 time.sleep(0.3)
@@ -127,7 +127,7 @@ class Started:
             time.sleep(0.02)
         return False
 
-    def ended(self, limit_s: float = 60) -> Ended:
+    def ended(self, limit_s: float = 180) -> Ended:
         try:
             status = self.process.wait(limit_s)
         except subprocess.TimeoutExpired:

@@ -51,7 +51,7 @@ class ClickHouse:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.close()
-        self.process.wait(60)
+        self.process.wait(120)
         self.process.stdout.close()
 
     def url(self, database: str) -> str:

@@ -102,7 +102,7 @@ class PostgresServer:
         """End it: SIGINT breaks off connections, SIGQUIT is a crash."""
         assert self.process is not None
         self.process.send_signal(how)
-        self.process.wait(30)
+        self.process.wait(120)
 
     def url(self, database: str) -> str:
         """For PROFTOOL_STORE."""
@@ -179,6 +179,6 @@ class BucketServer:
     def close(self) -> None:
         """End it and remove what it kept."""
         self.process.kill()
-        self.process.wait(30)
+        self.process.wait(120)
         self.log.close()
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -233,7 +233,7 @@ def test_ten_writers_and_killed_ones_leave_whole_slices(url: str) -> None:
         lines = [victim.stdout.readline() for _ in range(2)]
         victim.send_signal(signal.SIGKILL)
         announced[pid] = len([*lines, *victim.stdout.read().split()])
-        victim.communicate(timeout=30)
+        victim.communicate(timeout=120)
     for pid, one in zip(range(100, 108), writers, strict=True):
         out, _ = one.communicate(timeout=120)
         assert one.returncode == 0

@@ -97,7 +97,7 @@ def test_killed_writer_leaves_whole_runs_and_others_go_on(pair: Pair) -> None:
         time.sleep(0.037 * at)
         victim.send_signal(signal.SIGKILL)
         announced |= set(victim.stdout.read().split())  # not `communicate`, which does not see what `readline` has read ahead
-        victim.communicate(timeout=30)
+        victim.communicate(timeout=120)
     listed = whole(store)
     assert announced - {""} <= listed
     assert len(listed) <= len(announced) + 3

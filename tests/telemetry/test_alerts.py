@@ -189,7 +189,7 @@ class Broken(BaseHTTPRequestHandler):
         if how == "garbage":
             self.wfile.write(b"what?\r\n\r\n")
         elif how == "silence":
-            self.server.released.wait(30)  # type: ignore[attr-defined]
+            self.server.released.wait(120)  # type: ignore[attr-defined]
         elif how != "cut":
             self.send_response(int(how))
             self.end_headers()

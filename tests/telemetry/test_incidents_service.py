@@ -170,7 +170,7 @@ def test_a_store_that_cannot_be_written_leaves_the_service_as_it_was(project: Pa
             assert process.poll() is None
         finally:
             process.terminate()
-            process.wait(60)
+            process.wait(120)
     assert "cannot be kept" in log.read_text()
     assert "Traceback" not in log.read_text()
 

@@ -42,7 +42,7 @@ def serving(app: str, *words: str) -> Iterator[tuple[str, subprocess.Popen[bytes
     try:
         for _ in range(300):
             try:
-                httpx.get(f"{url}/metrics", timeout=5)
+                httpx.get(f"{url}/metrics", timeout=120)
                 break
             except httpx.TransportError:
                 assert process.poll() is None, process.stderr and process.stderr.read().decode()
@@ -51,7 +51,7 @@ def serving(app: str, *words: str) -> Iterator[tuple[str, subprocess.Popen[bytes
     finally:
         process.send_signal(signal.SIGTERM)
         try:
-            process.communicate(timeout=30)
+            process.communicate(timeout=120)
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()
@@ -64,7 +64,7 @@ UVICORN = ("uvicorn", "telemetry.apps:app", "--workers", "2", "--port", "PORT", 
 def served(url: str) -> float:
     """Requests for items that are counted, over all workers; the answer is valid OpenMetrics."""
     found = 0.0
-    for family in text_string_to_metric_families(httpx.get(f"{url}/metrics", timeout=30).text):
+    for family in text_string_to_metric_families(httpx.get(f"{url}/metrics", timeout=120).text):
         for sample in family.samples:
             if sample.name == "http_server_request_duration_seconds_count" and "items" in sample.labels.get("http_route", ""):
                 found += sample.value
@@ -168,7 +168,7 @@ def test_prometheus_scrapes_names_units_and_exemplars(tmp_path: Path) -> None:
             assert found["exemplars"][0]["labels"]["trace_id"] == PARENT[3:35]
         finally:
             process.terminate()
-            process.wait(20)
+            process.wait(120)
 
 
 def _asked(port: int, question: str, **words: str) -> object:

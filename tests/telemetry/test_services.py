@@ -45,7 +45,7 @@ def running(program: str, *arguments: object, cwd: Path, port: int | None = None
         yield process
         if port is not None:
             process.send_signal(signal.SIGTERM)
-        process.wait(20)
+        process.wait(120)
     finally:
         if process.poll() is None:
             process.kill()
@@ -60,7 +60,7 @@ def answers(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 30) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 120) -> None:
     """Until it is true, at most so long."""
     end = time.monotonic() + seconds
     while not condition():
@@ -88,7 +88,7 @@ def one_order(project: Path, **environ: str) -> SqlTelemetryStore:
         running("stock.py", stock, "stock.db", cwd=project, port=stock),
         running("shop.py", shop, f"http://127.0.0.1:{stock}", "queue", cwd=project, port=shop, **environ),
     ):
-        answer = httpx.get(f"http://127.0.0.1:{shop}/orders/12", timeout=30)
+        answer = httpx.get(f"http://127.0.0.1:{shop}/orders/12", timeout=120)
         assert answer.json() == {"amount": 7}
         if environ:
             wait_for(lambda: len(services(project)) == 3)
@@ -138,7 +138,7 @@ def test_a_failed_request_is_kept_with_its_reason(project: Path) -> None:
     """The exception ends as a 500, and its trace is there with route and type."""
     shop = free_port()
     with running("shop.py", shop, "http://127.0.0.1:1", "queue", cwd=project, port=shop):
-        assert httpx.get(f"http://127.0.0.1:{shop}/fails", timeout=30).status_code == 500
+        assert httpx.get(f"http://127.0.0.1:{shop}/fails", timeout=120).status_code == 500
         wait_for(lambda: services(project))
     (span,) = telemetry_store(project).find_spans(SpanQuery(entries=True, failed=True))
     assert (span.kept, span.route, span.attributes["error.type"]) == ("failed", "GET /fails", "RuntimeError")
@@ -160,12 +160,12 @@ def test_planted_faults_are_found_with_function_and_line(project: Path) -> None:
     with running("planted.py", port, cwd=project, port=port), httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
         for path in ("/report", "/items", "/checkout"):
             assert client.get(path).status_code == 200
-        end = time.monotonic() + 40
+        end = time.monotonic() + 120
         while "leak" not in found() and time.monotonic() < end:
             for _ in range(10):
                 client.get("/search")
             time.sleep(0.05)
-        wait_for(lambda: len(found()) >= 4, 5)
+        wait_for(lambda: len(found()) >= 4)
     assert found() == {
         "slow-query": ("report", line_of("slow query")),
         "repeated-query": ("name_of", line_of("repeated query")),
@@ -213,8 +213,8 @@ def test_one_request_is_recorded_for_whoever_has_the_token(project: Path) -> Non
     port = free_port()
     url = f"http://127.0.0.1:{port}/checkout"
     with running("planted.py", port, cwd=project, port=port, PROFTOOL_RECORD_TOKEN="sesame"):
-        assert httpx.get(url, headers={"X-Proftool-Record": "wrong"}, timeout=30).status_code == 200
-        assert httpx.get(url, headers={"X-Proftool-Record": "sesame"}, timeout=30).status_code == 200
+        assert httpx.get(url, headers={"X-Proftool-Record": "wrong"}, timeout=120).status_code == 200
+        assert httpx.get(url, headers={"X-Proftool-Record": "sesame"}, timeout=120).status_code == 200
         wait_for(lambda: store_in(project).find(RunQuery()))
     (run,) = store_in(project).find(RunQuery())
     assert run.label is not None
@@ -234,9 +234,9 @@ def test_usr2_records_the_whole_process_for_a_while(project: Path) -> None:
     port = free_port()
     with running("planted.py", port, cwd=project, port=port, BURST_S="1") as process:
         process.send_signal(signal.SIGUSR2)
-        end = time.monotonic() + 30
+        end = time.monotonic() + 120
         while not store_in(project).find(RunQuery()) and time.monotonic() < end:
-            httpx.get(f"http://127.0.0.1:{port}/checkout", timeout=30)
+            httpx.get(f"http://127.0.0.1:{port}/checkout", timeout=120)
         assert process.poll() is None
     (run,) = store_in(project).find(RunQuery())
     profile = store_in(project).load(run)
@@ -249,7 +249,7 @@ def test_slices_of_a_service_end_with_it(project: Path) -> None:
     port = free_port()
     with running("planted.py", port, cwd=project, port=port):
         for _ in range(2):
-            httpx.get(f"http://127.0.0.1:{port}/checkout", timeout=30)
+            httpx.get(f"http://127.0.0.1:{port}/checkout", timeout=120)
     from proftool.telemetry.sampler_slices import routes
 
     assert "GET /checkout" in routes(telemetry_store(project).find_slices(SliceQuery(service="planted")))

@@ -28,7 +28,7 @@ class Target:
         self.closed = 0
 
     def send(self, slices: Sequence[Slice], *, batch: str, lost: int) -> None:
-        self.open.wait(60)
+        self.open.wait(120)
         self.got.append((batch, [one.start_ns for one in slices], lost))
         if self.fault is not None:
             fault, self.fault = self.fault, None

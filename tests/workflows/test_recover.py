@@ -37,7 +37,7 @@ def killed(project: Project, backend: str) -> None:
     """Record the program and kill proftool in the middle."""
     command = [sys.executable, "-m", "proftool", "run", "--backend", backend, "--label", backend, "--", "grows.py"]
     process = subprocess.Popen(command, cwd=project.root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    end = time.monotonic() + 30
+    end = time.monotonic() + 120
     while not (project.root / "ready").exists() and time.monotonic() < end:
         time.sleep(0.05)
     os.kill(process.pid, signal.SIGKILL)

@@ -33,7 +33,7 @@ def server() -> Iterator[PageServer]:
 
 
 def asked(server: PageServer, path: str, host: str | None = None) -> tuple[int, bytes]:
-    connection = HTTPConnection("127.0.0.1", server.server_port, timeout=20)
+    connection = HTTPConnection("127.0.0.1", server.server_port, timeout=120)
     connection.request("GET", path, headers={"Host": host or f"127.0.0.1:{server.server_port}"})
     answer = connection.getresponse()
     return answer.status, answer.read()
