@@ -175,12 +175,15 @@ def calls_of(profile: Profile, runs: int) -> Calls:
     return Calls(of=of, by=by, where=where)
 
 
-def causes(diff: Diff, measured: Compared, runs: int, calls: tuple[Calls, Calls] | None, touched: Touched) -> tuple[Cause, ...]:
+def causes(
+    diff: Diff, measured: Compared, runs: int, calls: tuple[Calls, Calls] | None, touched: Touched, was_touched: Touched
+) -> tuple[Cause, ...]:
     """
     The functions that changed, the largest first; where none surely did, the largest change with its interval, marked as not significant.
 
     Args:
         runs: runs of the benchmark in one recording.
+        was_touched: the same for the old side: what is gone is known by the line where it stood.
     """
     f, strings = diff.profile.functions, diff.profile.strings
     change_ns = float(np.median(measured.new_ns) - np.median(measured.base_ns))
@@ -191,7 +194,7 @@ def causes(diff: Diff, measured: Compared, runs: int, calls: tuple[Calls, Calls]
         key = (strings[int(f.module[at])], strings[int(f.qualname[at])])
         file, line = strings[int(f.file[at])], int(f.first_line[at])
         delta_ns = change.delta_self / runs
-        own = touched(file, line) if file and line else None
+        own = (was_touched if change.verdict is Verdict.GONE else touched)(file, line) if file and line else None
         n = (calls[0].of.get(key, 0.0), calls[1].of.get(key, 0.0)) if calls and (key in calls[0].of or key in calls[1].of) else None
         found.append(
             Cause(

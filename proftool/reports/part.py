@@ -10,6 +10,7 @@ from proftool.model.builder import table
 from proftool.model.profile import ROOT, Nodes, Profile
 from proftool.model.regroup import moved
 from proftool.model.tree import Tree
+from proftool.reports.compact import compact
 
 
 def below(profile: Profile, tree: Tree, node: int) -> tuple[Profile, NDArray[np.int32]]:
@@ -36,7 +37,9 @@ def below(profile: Profile, tree: Tree, node: int) -> tuple[Profile, NDArray[np.
     row = np.full(len(parent) + 1, ROOT, np.int32)
     row[kept] = np.arange(len(kept), dtype=np.int32)
     nodes = table(Nodes, {"parent": row[parent[kept]], "frame": profile.nodes.frame[kept]})
-    return moved(profile, nodes, np.where(inside, row[:-1], ROOT).astype(np.int32)), kept
+    part = moved(profile, nodes, np.where(inside, row[:-1], ROOT).astype(np.int32))
+    # With the names of the whole, the page of a single leaf was as large as that of 20,000, and no bound below that held.
+    return compact(part)[0], kept
 
 
 def names(profile: Profile, node: int) -> tuple[str, ...]:

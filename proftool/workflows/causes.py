@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -73,7 +74,7 @@ def explain(answer: Compared, work: Work, both: dict[str, Side], pages: Path | N
     if _backend(Mode.TRACE) is not None:
         old, new = (calls_of(recorded(work.traced, both[side], seed=1, mode=Mode.TRACE), work.traced_runs) for side in ("base", "new"))
         calls = (old, new)
-    named = causes(found, answer, work.runs, calls, touched(both))
+    named = causes(found, answer, work.runs, calls, touched(both, "new"), touched(both, "base"))
     page = None
     if pages is not None:
         name = f"ab-{secrets.token_hex(2)}"
@@ -163,21 +164,21 @@ def recorded(argv: Sequence[str], side: Side, *, seed: int, mode: Mode) -> Profi
     return strip_frames(profile, np.isin(profile.functions.file, list(own))) if own else profile
 
 
-def touched(both: dict[str, Side]) -> Touched:
-    """Whether the change between the sides edited a function of the new side, and in which line first."""
-    new, root = checkouts.top_level(both["new"].root), both["new"].root
-    base = checkouts.git(both["base"].root, "rev-parse", "HEAD").strip()
-    lines = touched_lines(new, base) or {}
-    fresh = untracked(new)
+def touched(both: dict[str, Side], side: Literal["base", "new"]) -> Touched:
+    """Whether the change between the sides edited a function of that side, and in which of its lines first."""
+    new, base = checkouts.top_level(both["new"].root), checkouts.git(both["base"].root, "rev-parse", "HEAD").strip()
+    lines = touched_lines(new, base, old=side == "base") or {}
+    root, top = both[side].root, checkouts.top_level(both[side].root)
+    fresh = untracked(new) if side == "new" else frozenset[str]()
     # Files are named from where the work ran, which may lie below the top of the checkout.
-    below = root.resolve().relative_to(new.resolve())
+    below = root.resolve().relative_to(top.resolve())
 
     def first(file: str, line: int) -> int | None:
         path = (below / file).as_posix()
         if path in fresh:
             return line
         ranges = lines.get(path) or lines.get(file) or []
-        last = _last_line(root / file if (root / file).exists() else new / file, line) if ranges else line
+        last = _last_line(root / file if (root / file).exists() else top / file, line) if ranges else line
         return next((max(low, line) for low, high in ranges if low <= last and line <= high), None)
 
     return first

@@ -46,18 +46,19 @@ def with_changes(diff: Diff, cwd: Path) -> Diff:
     return replace(result, explanation=explain(result))
 
 
-def touched_lines(cwd: Path, *commits: str) -> dict[str, list[tuple[int, int]]] | None:
-    """File (from the checkout's root) -> ranges of lines of the new side that changed; None where git cannot tell."""
+def touched_lines(cwd: Path, *commits: str, old: bool = False) -> dict[str, list[tuple[int, int]]] | None:
+    """File (from the checkout's root) -> ranges of lines of the new side, or the old one, that changed; None where git cannot tell."""
+    marker, start_at, count_at = ("--- a/", 1, 2) if old else ("+++ b/", 3, 4)
     told = git.changed_lines(cwd, *commits)
     if told is None:
         return None
     result: dict[str, list[tuple[int, int]]] = {}
     file = ""
     for line in told.splitlines():
-        if line.startswith("+++ "):
-            file = line[6:].strip() if line.startswith("+++ b/") else ""
+        if line.startswith(marker[:4]):
+            file = line[6:].strip() if line.startswith(marker) else ""
         elif file and (hunk := _HUNK.match(line)):
-            start, count = int(hunk[3]), int(hunk[4]) if hunk[4] is not None else 1
+            start, count = int(hunk[start_at]), int(hunk[count_at]) if hunk[count_at] is not None else 1
             result.setdefault(file, []).append((start, start + max(count - 1, 0)))
     return result
 

@@ -32,7 +32,7 @@ def test_a_machine_that_was_slower_while_the_new_side_was_recorded_does_not_turn
     new = [brought_to(sampled(rng, shares=ONE, machine=1.3, plant={"inner_loop": 1.2}), "cpu", 3.6e6) for _ in range(6)]
     measured = _measured(3.0e6, 3.6e6)
     found = judged(diff(base, new, metric="wall_time", force=True), base, new, measured)
-    (cause, *_) = causes(found, measured, 1, None, lambda file, line: None)
+    (cause, *_) = causes(found, measured, 1, None, lambda file, line: None, lambda file, line: None)
     assert (cause.name, cause.significant) == ("inner_loop", True)
     assert cause.share is not None
     assert 0.85 <= cause.share <= 1.15

@@ -17,11 +17,14 @@ from pathlib import Path
 
 SUITES: dict[str, tuple[str, ...]] = {
     "attrs": ("tests", "-k", "not mypy and not pyright"),
+    "boltons": ("tests",),
     "click": ("tests",),
     "itsdangerous": ("tests",),
     "jinja2": ("tests",),
     "markupsafe": ("tests",),
+    "mistune": ("tests",),
     "packaging": ("tests/test_markers.py", "tests/test_requirements.py", "tests/test_tags.py"),
+    "parso": ("test",),
     "pluggy": ("testing",),
     "python-dateutil": ("tests", "-k", "not import_star"),
     "sqlparse": ("tests",),

@@ -16,6 +16,7 @@ from proftool.formats.columns import Column, Text, unpack, unpack_strings
 from proftool.model.builder import ProfileBuilder
 from proftool.model.check import checked
 from proftool.model.compare import diff
+from proftool.model.diff import Diff
 from proftool.model.meta import Meta
 from proftool.model.profile import WALL_TIME, Profile
 from proftool.model.tree import Tree, node_self
@@ -53,11 +54,18 @@ def test_columns_of_the_page_are_the_profiles_own() -> None:
     assert np.array_equal(values(flamegraph.report.render(profile, ReportOptions())), profile.cells.value)
 
 
+def between(least: bytes, whole: bytes, share: float) -> int:
+    """A bound above the page of next to nothing, which is nearly all viewer, by that share of what the data of the whole add."""
+    assert len(whole) - len(least) > 50_000
+    return len(least) + int(share * (len(whole) - len(least)))
+
+
 def test_a_page_that_would_be_too_large_is_folded_and_keeps_its_sum() -> None:
     """The bound holds, the sum is exact, and the head says how much lies in `(n others)`."""
     profile = wide(30_000)
-    content = flamegraph.report.render(profile, ReportOptions(max_bytes=200_000))
-    assert len(content) <= 200_000
+    bound = between(*(flamegraph.report.render(one, ReportOptions()) for one in (wide(1), profile)), share=0.5)
+    content = flamegraph.report.render(profile, ReportOptions(max_bytes=bound))
+    assert len(content) <= bound
     folded = blocks(content)[0]["folded"]
     assert folded["nodes_before"] == 30_001  # type: ignore[index]
     assert folded["nodes_after"] < 30_001  # type: ignore[index]
@@ -96,15 +104,22 @@ def changed(n: int) -> tuple[Profile, Profile]:
     return base, replace(new, cells=replace(new.cells, value=value))
 
 
+def few() -> Diff:
+    """The same with three callees."""
+    return diff(*([side] * 3 for side in changed(3)), names=("a", "b"))
+
+
 def test_what_is_known_of_a_change_follows_folding() -> None:
     """The certain part of every node's change is on the page whole, however far the tree is folded, and the functions keep their names."""
     answer = diff(*([side] * 3 for side in changed(20_000)), names=("a", "b"))
     known = np.round((node_self(answer.profile, 1) - node_self(answer.profile, 0)) * answer.node_certainty.astype(float))
     assert known.sum() > 2_000_000_000
-    for max_bytes in (10_000_000, 420_000):
-        content = flamegraph.render_diff(answer, ReportOptions(max_bytes=max_bytes))
+    whole = flamegraph.render_diff(answer, ReportOptions())
+    bound = between(flamegraph.render_diff(few(), ReportOptions()), whole, share=0.05)
+    for content in (whole, flamegraph.render_diff(answer, ReportOptions(max_bytes=bound))):
         head, body = blocks(content)
-        assert (head["folded"] is None) == (max_bytes == 10_000_000)
+        assert (head["folded"] is None) == (content is whole)
+        assert content is whole or len(content) <= bound
         strings, columns = head["strings"], [Column(**column) for column in head["columns"]]  # type: ignore[arg-type,union-attr]
         found = unpack(columns, body[strings["lengths"]["size"] + strings["size"] :])  # type: ignore[index]
         assert found["diff.known"].sum() == known.sum()
@@ -121,7 +136,8 @@ def test_what_is_known_of_a_change_follows_folding() -> None:
 def test_a_table_of_changes_that_does_not_fit_is_cut_and_says_so() -> None:
     """The flagged and largest rows stay; how many went is told."""
     answer = diff(*([side] * 3 for side in changed(20_000)), names=("a", "b"))
-    head = blocks(flamegraph.render_diff(answer, ReportOptions(max_bytes=1_000_000)))[0]
+    bound = between(*(flamegraph.render_diff(one, ReportOptions()) for one in (few(), answer)), share=0.15)
+    head = blocks(flamegraph.render_diff(answer, ReportOptions(max_bytes=bound)))[0]
     kept = len(head["comparison"]["functions"])  # type: ignore[index,arg-type]
     assert 1_000 <= kept < 20_001
     assert f"{20_001 - kept:,} functions that changed least are not in the table of what changed" in head["thinned"]

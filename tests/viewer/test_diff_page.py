@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 from playwright.sync_api import Page, expect
-from reports.test_page import changed
+from reports.test_page import between, changed, few
 from viewer.conftest import MS, Opener
 
 from proftool.contracts import ReportOptions
@@ -139,8 +139,9 @@ def test_a_tooltip_tells_both_sides_and_what_is_known(open_page: Opener) -> None
 def test_a_folded_diff_keeps_its_colours(open_page: Opener) -> None:
     """Thousands of small callees are folded away; what changed is still red, and the page says what it left out."""
     answer = diff(*([side] * 3 for side in changed(20_000)), names=("before", "after"))
-    content = render_diff(answer, ReportOptions(max_bytes=450_000))
-    assert len(content) <= 450_000
+    bound = between(*(render_diff(one, ReportOptions()) for one in (few(), answer)), share=0.06)
+    content = render_diff(answer, ReportOptions(max_bytes=bound))
+    assert len(content) <= bound
     page = open_page(content)
     expect(page.locator("header .chip", has_text="folded")).to_be_visible()
     assert any(red(colour) for colour in colours(page, 2))

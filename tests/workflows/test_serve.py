@@ -5,26 +5,28 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from functools import cache
 from http.client import HTTPConnection
 from threading import Thread
 
 import pytest
+from reports.test_page import between, wide
 
 from proftool.contracts import ReportOptions
-from proftool.model.builder import ProfileBuilder
-from proftool.model.meta import Meta
-from proftool.model.profile import WALL_TIME
+from proftool.reports.flamegraph import report
 from proftool.workflows.serve import PageServer
+
+
+@cache
+def bound() -> int:
+    """Half of what 20,000 callees add to the page of one."""
+    return between(*(report.render(wide(n), ReportOptions()) for n in (1, 20_000)), share=0.5)
 
 
 @pytest.fixture
 def server() -> Iterator[PageServer]:
-    """A run of 20,000 callees of `main`, far more than a page of 250 kB holds."""
-    b = ProfileBuilder((WALL_TIME,), Meta(command=("x.py",)))
-    root, lane = b.node(-1, b.frame(b.function("main"))), b.lane()
-    for k in range(20_000):
-        b.add(b.node(root, b.frame(b.function(f"callee_{k * 7919 % 20_000}"))), lane, 0, k + 1)
-    with PageServer(b.build(), ReportOptions(max_bytes=250_000)) as started:
+    """A run of 20,000 callees of `main`, more than its pages may hold."""
+    with PageServer(wide(20_000), ReportOptions(max_bytes=bound())) as started:
         Thread(target=started.serve_forever, daemon=True).start()
         yield started
         started.shutdown()
@@ -47,7 +49,8 @@ def test_every_page_holds_its_bound_and_says_where_the_rest_is(server: PageServe
     """The whole, then what lies below a node of it, each of at most the size asked for."""
     for query, under in (("", []), ("?node=0", ["main"])):
         status, content = asked(server, server.path + query)
-        assert (status, len(content) <= 250_000) == (200, True)
+        assert (status, len(content) <= bound()) == (200, True)
+        assert head(content)["folded"] is not None
         assert head(content)["more"] == {"url": server.path, "under": under}
     status, content = asked(server, server.path + "?node=5")
     assert status == 200
