@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from proftool.backends.pyspy import PART, backend
@@ -18,13 +19,13 @@ BURN = (
 )
 
 
-def recorded(tmp_path: Path, text: str) -> tuple[Recording, Profile]:
+def recorded(tmp_path: Path, text: str, options: RecordOptions = OPTIONS) -> tuple[Recording, Profile]:
     """The program under py-spy."""
     script, folder = tmp_path / "program.py", tmp_path / "folder"
     script.write_text(BURN + text)
     folder.mkdir()
     program = Program(python=Path(sys.executable), script=str(script))
-    recording = launch(program, backend.command(program, OPTIONS, folder), OPTIONS, folder)
+    recording = launch(program, backend.command(program, options, folder), options, folder)
     return recording, backend.read(recording)
 
 
@@ -77,10 +78,11 @@ def test_an_inherited_method_belongs_to_the_class_that_defines_it(tmp_path: Path
 def test_waiting_is_told_from_work(tmp_path: Path) -> None:
     """A sleep and a lock wait; a loop does not."""
     text = (
-        "lock = threading.Lock(); lock.acquire()\ndef nap(): time.sleep(0.6)\ndef block():\n    with lock: pass\n"
-        "def work(): burn(0.6)\nthreading.Timer(0.6, lock.release).start()\nblock(); nap(); work()\n"
+        "lock = threading.Lock(); lock.acquire()\ndef nap(): time.sleep(1.6)\ndef block():\n    with lock: pass\n"
+        "def work(): burn(1.6)\nthreading.Timer(1.6, lock.release).start()\nblock(); nap(); work()\n"
     )
-    _, profile = recorded(tmp_path, text)
+    # A look stops the thread, and on a busy machine it lies down again only when it gets a processor: 40 ms are enough for that.
+    _, profile = recorded(tmp_path, text, replace(OPTIONS, rate_hz=25.0))
     for name in ("nap", "block"):
         assert total(profile, "waiting_time", name) > 0.8 * total(profile, "wall_time", name) > 0
     assert total(profile, "waiting_time", "work") < 0.2 * total(profile, "wall_time", "work")
