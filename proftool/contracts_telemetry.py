@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -60,6 +61,24 @@ class Span:
     attributes: Mapping[str, Attribute] = field(default_factory=dict[str, Attribute])
     events: tuple[SpanEvent, ...] = ()
     links: tuple[SpanLink, ...] = ()
+
+
+class Outline(NamedTuple):
+    """A span without its events and links, and where they were not asked for without its attributes: what lists of 20,000 are made of."""
+
+    trace_id: str
+    span_id: str
+    parent_id: str | None
+    service: str
+    name: str
+    kind: str
+    start_ns: int
+    duration_ns: int
+    status: str
+    is_entry: bool
+    route: str | None
+    kept: str | None
+    attributes: Mapping[str, Attribute] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,6 +175,10 @@ class TelemetryStore(Protocol):
         ...
 
     def find_spans(self, query: SpanQuery) -> Sequence[Span]: ...
+
+    def find_outlines(self, query: SpanQuery, *, attributes: bool = False) -> Sequence[Outline]:
+        """The same spans in the same order, some times faster; with their attributes where these are asked for."""
+        ...
 
     def services(self) -> Sequence[str]:
         """Names of those that have left spans, in order."""

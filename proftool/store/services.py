@@ -14,9 +14,11 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from itertools import starmap
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
-from proftool.contracts_telemetry import Attribute, Finding, Slice, SliceQuery, Span, SpanEvent, SpanLink, SpanQuery
+from proftool.contracts_telemetry import Attribute, Finding, Outline, Slice, SliceQuery, Span, SpanEvent, SpanLink, SpanQuery
 from proftool.store.redact import StreamRedactor
 
 if TYPE_CHECKING:
@@ -26,10 +28,9 @@ if TYPE_CHECKING:
     from proftool.store.database import RunTable
 
 _PLAIN = (
-    "trace_id", "span_id", "parent_id", "service", "name", "kind", "start_ns", "duration_ns", "status", "message", "is_entry",
-    "route", "kept",
+    "trace_id", "span_id", "parent_id", "service", "name", "kind", "start_ns", "duration_ns", "status", "is_entry", "route", "kept",
 )  # fmt: skip
-"""Columns of a span that are kept as they are."""
+"""Columns of an outline, in its order."""
 _CHUNK = 500
 """Rows or ids a statement: SQLite's bound of variables is far above."""
 
@@ -53,12 +54,28 @@ class SqlTelemetryStore:
 
     def find_spans(self, query: SpanQuery) -> Sequence[Span]:
         """Newest first; the spans of a named trace by their start."""
+        return tuple(map(_span, self._rows((*_PLAIN, "message", "attributes", "events", "links"), query)))
+
+    def find_outlines(self, query: SpanQuery, *, attributes: bool = False) -> Sequence[Outline]:
+        """The same, without what most lists do not show; spans whose attributes are equal share them."""
+        if not attributes:
+            return tuple(starmap(Outline, self._rows(_PLAIN, query)))
+        known: dict[str, Mapping[str, Attribute]] = {}
+        found: list[Outline] = []
+        for *plain, text in self._rows((*_PLAIN, "attributes"), query):
+            own = known.get(text)
+            if own is None:
+                own = known[text] = MappingProxyType(frozen(json.loads(text)))
+            found.append(Outline._make((*plain, own)))
+        return found
+
+    def _rows(self, columns: Sequence[str], query: SpanQuery) -> Sequence[Sequence[Any]]:
         from sqlalchemy import select
 
         from proftool.store.schema import spans as table
 
         c = table.c
-        chosen = select(*(c[name] for name in (*_PLAIN, "attributes", "events", "links")))
+        chosen = select(*(c[name] for name in columns))
         for column, wanted in (
             (c.trace_id, query.trace_id),
             (c.span_id, query.span_id),
@@ -80,7 +97,7 @@ class SqlTelemetryStore:
             chosen = chosen.where(c.duration_ns >= query.min_duration_ns)
         chosen = chosen.order_by(c.start_ns if query.trace_id is not None else c.start_ns.desc()).limit(query.limit)
         with self._database.reading() as connection:
-            return () if connection is None else tuple(map(_span, connection.execute(chosen).all()))
+            return () if connection is None else connection.execute(chosen).all()
 
     def services(self) -> Sequence[str]:
         """Names of those that have left spans: one step of the index each, however many spans there are."""
@@ -296,10 +313,11 @@ def _key(finding: Finding) -> str:
 
 
 def _span(row: Sequence[Any]) -> Span:
-    """A row of `_PLAIN` and the three that are JSON; most spans have no events and no links, and a page may ask for 20,000 of them."""
-    attributes, events, links = row[len(_PLAIN) :]
+    """A row of `_PLAIN` and four more, of which three are JSON; most spans have no events and no links."""
+    message, attributes, events, links = row[len(_PLAIN) :]
     return Span(
         **dict(zip(_PLAIN, row, strict=False)),
+        message=message,
         attributes=frozen(json.loads(attributes)),
         events=() if events == "[]" else tuple(SpanEvent(name=n, time_ns=t, attributes=frozen(a)) for n, t, a in json.loads(events)),
         links=() if links == "[]" else tuple(SpanLink(trace_id=t, span_id=s) for t, s in json.loads(links)),

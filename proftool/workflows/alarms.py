@@ -11,6 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from proftool.contracts_telemetry import MetricStore, PointQuery, Series
 from proftool.telemetry.alerts import Alerts
 from proftool.telemetry.rules import BURN_WINDOWS, Degradation, Rule, Slo, Threshold, load_rules
@@ -22,6 +25,7 @@ from proftool.workflows.requests import FAILED_BY, Numbers, TimeRange, is_failed
 PERIOD_S = 30 * 86400.0
 STEP_S = 60
 LOOK_BACK_S = 24 * 3600
+BUDGET_STEP_S = 6 * 3600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +108,7 @@ def alarms(metrics: MetricStore, project: Path | None, now_ns: int) -> Alarms:
             # A rule that learns keeps what it learned: each service gets its own.
             states.append(_judged(load_rules(file)[index] if file and isinstance(rule, Degradation) else rule, service, recent))
             if isinstance(rule, Slo):
-                budgets.append(_budget(metrics, service, rule, recent, now_ns))
+                budgets.append(_budget(metrics, service, rule, series, recent, now_ns))
         if not found:
             states.append(_state(rule, "", "no data", "no service has stored this metric in the last day", ()))
     order = {"firing": 0, "pending": 1, "ok": 2, "no data": 3}
@@ -172,21 +176,23 @@ def _words(rule: Rule) -> str:
             return rule.name
 
 
-def _budget(metrics: MetricStore, service: str, rule: Slo, recent: Readings, now_ns: int) -> Budget:
-    step_ns = 6 * 3600 * NS_PER_S
-    when = TimeRange(since_ns=now_ns - int(PERIOD_S) * NS_PER_S, until_ns=now_ns, step_ns=step_ns)
-    series = _series(metrics, service, rule, when)
-    totals = [_bad(series, rule, step) for step in range(len(series[0].times_ns))] if series else []
-    n, bad = sum(one[0] for one in totals), sum(one[1] for one in totals)
+def _budget(metrics: MetricStore, service: str, rule: Slo, series: Sequence[Series], recent: Readings, now_ns: int) -> Budget:
+    """`series` are those of the last day, which are not asked for again: most of what there is is of it, and coarser before."""
+    since_ns, day_ns, step_ns = now_ns - int(PERIOD_S) * NS_PER_S, now_ns - LOOK_BACK_S * NS_PER_S, BUDGET_STEP_S * NS_PER_S
+    before = _requests(_series(metrics, service, rule, TimeRange(since_ns=since_ns, until_ns=day_ns, step_ns=step_ns)), rule)
+    last = _requests(series, rule)
+    last = last.reshape(2, -1, BUDGET_STEP_S // STEP_S).sum(axis=2)
+    n_steps = (day_ns - since_ns) // step_ns
+    totals = np.concatenate([before if before.size else np.zeros((2, n_steps), np.int64), last], axis=1)
+    n, bad = (int(one) for one in totals.sum(axis=1))
     allowed = n * (1 - rule.objective)
     history = History(rule.keep_s)
     for reading in recent.readings:
         history.add(reading, recent.bounds)
-    spent, left = 0, list[float | None]()
-    known = [one[0] > 0 for one in totals]
-    for total in totals:
-        spent += total[1]
-        left.append(1 - spent / allowed if allowed and any(known[: len(left) + 1]) else None)
+    known: list[bool] = (totals[0] > 0).tolist()
+    left = tuple(
+        1 - spent / allowed if allowed and any(known[: step + 1]) else None for step, spent in enumerate(totals[1].cumsum().tolist())
+    )
     windows = sorted({seconds for long, short, _ in BURN_WINDOWS for seconds in (long, short)})
     return Budget(
         service=service,
@@ -196,24 +202,22 @@ def _budget(metrics: MetricStore, service: str, rule: Slo, recent: Readings, now
         n=n,
         n_bad=bad,
         left_share=1 - bad / allowed if allowed else None,
-        known_s=sum(known) * step_ns / NS_PER_S,
+        known_s=float(sum(known) * BUDGET_STEP_S),
         burns=tuple((seconds, rule.burn(history, seconds)) for seconds in windows),
-        days_ms=tuple(t / 1e6 for t in series[0].times_ns) if series else (),
-        left=tuple(left),
+        days_ms=tuple((since_ns + (step + 1) * step_ns) / 1e6 for step in range(len(known))),
+        left=left,
     )
 
 
-def _bad(series: Sequence[Series], rule: Slo, step: int) -> tuple[int, int]:
-    """(requests, those against the objective) of a step."""
-    n = bad = 0
+def _requests(series: Sequence[Series], rule: Slo) -> NDArray[np.int64]:
+    """(requests, those against the objective) of every step."""
+    found: NDArray[np.int64] = np.zeros((2, len(series[0].times_ns) if series else 0), np.int64)
     for one in series:
-        counts = one.counts[step]
-        if counts is None:
-            continue
-        total = sum(counts)
-        n += total
+        none = (0,) * (len(one.edges) + 1)
+        counts: NDArray[np.int64] = np.array([none if row is None else row for row in one.counts], np.int64)
+        found[0] += counts.sum(axis=1)
         if is_failed(one):
-            bad += total
+            found[1] += counts.sum(axis=1)
         elif rule.latency_s is not None:
-            bad += sum(count for edge, count in zip((*one.edges, float("inf")), counts, strict=True) if edge > rule.latency_s)
-    return n, bad
+            found[1] += counts[:, np.array((*one.edges, np.inf)) > rule.latency_s].sum(axis=1)
+    return found

@@ -29,10 +29,10 @@ def overview(telemetry: TelemetryStore, metrics: MetricStore, when: TimeRange) -
     """The services that left spans or metrics, at any time, by name."""
     rows: list[ServiceRow] = []
     for name in sorted({*telemetry.services(), *metrics.services()}):
-        entries = telemetry.find_spans(
+        entries = telemetry.find_outlines(
             SpanQuery(service=name, entries=True, since_ns=when.since_ns, until_ns=when.until_ns, limit=COUNTED)
         )  # fmt: skip
-        last = entries[0] if entries else next(iter(telemetry.find_spans(SpanQuery(service=name, entries=True, limit=1))), None)
+        last = entries[0] if entries else next(iter(telemetry.find_outlines(SpanQuery(service=name, entries=True, limit=1))), None)
         rows.append(
             ServiceRow(
                 name=name,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from proftool.contracts_telemetry import Span, SpanQuery, TelemetryStore
+from proftool.contracts_telemetry import Outline, SpanQuery, TelemetryStore
 from proftool.telemetry.queries import REPEATED
 
 LOOKED_AT = 20_000
@@ -58,7 +58,7 @@ class Statements:
 
 @dataclass(slots=True)
 class _Gathered:
-    first: Span
+    first: Outline
     durations: list[int] = field(default_factory=list[int])
     traces: set[str] = field(default_factory=set[str])
     rows: int | None = None
@@ -66,14 +66,14 @@ class _Gathered:
     callers: Counter[tuple[str, str, int]] = field(default_factory=Counter[tuple[str, str, int]])
     routes: Counter[str] = field(default_factory=Counter[str])
     repeats: Counter[tuple[str, tuple[str, str, int]]] = field(default_factory=Counter[tuple[str, tuple[str, str, int]]])
-    slowest: Span | None = None
+    slowest: Outline | None = None
 
 
 def statements(telemetry: TelemetryStore, *, service: str | None, since_ns: int, until_ns: int) -> Statements:
     """Shapes of statements, of one service or of all."""
     asked = SpanQuery(service=service, since_ns=since_ns, until_ns=until_ns, kind="client", limit=LOOKED_AT)
-    spans = telemetry.find_spans(asked)
-    entries = telemetry.find_spans(SpanQuery(service=service, since_ns=since_ns, until_ns=until_ns, entries=True, limit=LOOKED_AT))
+    spans = telemetry.find_outlines(asked, attributes=True)
+    entries = telemetry.find_outlines(SpanQuery(service=service, since_ns=since_ns, until_ns=until_ns, entries=True, limit=LOOKED_AT))
     routes = {(span.trace_id, span.service): span.route or span.name for span in entries}
     found: dict[tuple[str, str, str], _Gathered] = {}
     n_spans, traces = 0, set[str]()
@@ -130,7 +130,7 @@ def _statement(key: tuple[str, str, str], of: _Gathered) -> Statement:
     )
 
 
-def _caller(span: Span) -> tuple[str, str, int]:
+def _caller(span: Outline) -> tuple[str, str, int]:
     a = span.attributes
     line = a.get("code.line.number")
     return str(a.get("code.function.name", "")), str(a.get("code.file.path", "")), line if isinstance(line, int) else 0

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
-from proftool.contracts_telemetry import Attribute, SliceQuery, Span, SpanQuery, TelemetryStore
+from proftool.contracts_telemetry import Attribute, Outline, SliceQuery, Span, SpanQuery, TelemetryStore
 from proftool.errors import RunNotFound
 from proftool.units import NS_PER_S
 
@@ -22,6 +23,7 @@ PER_PAGE = 100
 LOOKED_AT = 2000
 """Entries among which the slowest are chosen."""
 NS_PER_MS = NS_PER_S // 1000
+_Span = TypeVar("_Span", Span, Outline)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,9 +104,9 @@ class SpanDetail:
 
 def search(telemetry: TelemetryStore, query: SpanQuery, *, slowest: bool = False, text: str = "") -> Found:
     """Traces whose entry fits, newest or slowest first; `text` must be part of its name."""
-    entries = telemetry.find_spans(replace(query, entries=True, limit=LOOKED_AT))
+    entries = telemetry.find_outlines(replace(query, entries=True, limit=LOOKED_AT))
     routes = sorted({span.route for span in entries if span.route})
-    chosen: dict[str, Span] = {}
+    chosen: dict[str, Outline] = {}
     services: dict[str, dict[str, None]] = {}
     for span in entries:
         if text and text.lower() not in _title(span).lower():
@@ -138,7 +140,7 @@ def search(telemetry: TelemetryStore, query: SpanQuery, *, slowest: bool = False
 
 def waterfall(telemetry: TelemetryStore, trace_id: str) -> Waterfall:
     """The trace; RunNotFound where no span of it is kept."""
-    spans = telemetry.find_spans(SpanQuery(trace_id=trace_id, limit=None))
+    spans = telemetry.find_outlines(SpanQuery(trace_id=trace_id, limit=None))
     if not spans:
         raise RunNotFound(
             "no such trace",
@@ -191,10 +193,10 @@ def span_detail(telemetry: TelemetryStore, trace_id: str, span_id: str) -> SpanD
     )
 
 
-def walk(spans: Sequence[Span]) -> tuple[list[Span], list[int], list[int], int]:
+def walk(spans: Sequence[_Span]) -> tuple[list[_Span], list[int], list[int], int]:
     """Spans depth first, row of each one's parent (-1: none known), its depth, and how many name a parent that is not there."""
     known = {span.span_id: span for span in spans}
-    children: dict[str | None, list[Span]] = {}
+    children: dict[str | None, list[_Span]] = {}
     n_missing = 0
     for span in known.values():
         parent = span.parent_id if span.parent_id in known and span.parent_id != span.span_id else None
@@ -202,9 +204,9 @@ def walk(spans: Sequence[Span]) -> tuple[list[Span], list[int], list[int], int]:
         children.setdefault(parent, []).append(span)
     for below in children.values():
         below.sort(key=lambda span: (span.start_ns, -span.duration_ns, span.span_id))
-    order, parents, depths, seen = list[Span](), list[int](), list[int](), set[str]()
+    order, parents, depths, seen = list[_Span](), list[int](), list[int](), set[str]()
 
-    def visit(roots: Sequence[Span]) -> None:
+    def visit(roots: Sequence[_Span]) -> None:
         waiting = [(span, -1, 0) for span in reversed(roots)]
         while waiting:
             span, parent, depth = waiting.pop()
@@ -224,7 +226,7 @@ def walk(spans: Sequence[Span]) -> tuple[list[Span], list[int], list[int], int]:
     return order, parents, depths, n_missing
 
 
-def own_times(order: Sequence[Span], parents: Sequence[int]) -> list[int]:
+def own_times(order: Sequence[_Span], parents: Sequence[int]) -> list[int]:
     """Of every row its duration without the part in which some child was open, ns."""
     covered_to = [span.start_ns for span in order]
     own = [span.duration_ns for span in order]
@@ -240,7 +242,7 @@ def own_times(order: Sequence[Span], parents: Sequence[int]) -> list[int]:
     return own
 
 
-def critical_path(order: Sequence[Span], parents: Sequence[int]) -> list[tuple[int, int, int]]:
+def critical_path(order: Sequence[_Span], parents: Sequence[int]) -> list[tuple[int, int, int]]:
     """(row, start, end) by time, ns since the epoch. Children that outlive their parent count up to its end."""
     children: list[list[int]] = [[] for _ in order]
     roots: list[int] = []
@@ -269,5 +271,5 @@ def critical_path(order: Sequence[Span], parents: Sequence[int]) -> list[tuple[i
     return sorted(found, key=lambda part: (part[1], part[2]))
 
 
-def _title(span: Span) -> str:
+def _title(span: Span | Outline) -> str:
     return (span.route or span.name) if span.is_entry else span.name

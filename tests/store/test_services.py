@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from store.stores import profile, store_in
 
 from proftool import settings
-from proftool.contracts_telemetry import Finding, Slice, SliceQuery, Span, SpanEvent, SpanLink, SpanQuery
+from proftool.contracts_telemetry import Finding, Outline, Slice, SliceQuery, Span, SpanEvent, SpanLink, SpanQuery
 from proftool.store import open_telemetry
 from proftool.store.services import SqlTelemetryStore
 
@@ -48,6 +49,21 @@ def test_a_span_comes_back_as_it_was_and_once(tmp_path: Path) -> None:
     assert [span.span_id for span in store.find_spans(SpanQuery())] == ["02" * 8, "cd" * 8]
     assert [span.span_id for span in store.find_spans(SpanQuery(trace_id="ab" * 16))] == ["cd" * 8, "02" * 8]
     assert store.kept_traces(["ab" * 16, "00" * 16]) == {"ab" * 16}
+
+
+def test_outlines_are_the_same_spans(tmp_path: Path) -> None:
+    """In the same order; their attributes where these are asked for, and nobody can change what spans share."""
+    store = _store(tmp_path)
+    store.add_spans(
+        [SPAN, *(replace(SPAN, span_id=f"{n:016x}", start_ns=2_000 - n, route=None, attributes={"n": n % 2}) for n in range(5))]
+    )
+    for query in (SpanQuery(), SpanQuery(trace_id="ab" * 16), SpanQuery(route="GET /"), SpanQuery(limit=2)):
+        spans, outlines = store.find_spans(query), store.find_outlines(query, attributes=True)
+        assert outlines
+        assert [one._asdict() for one in outlines] == [{name: getattr(span, name) for name in Outline._fields} for span in spans]
+        assert [one[:12] for one in store.find_outlines(query)] == [one[:12] for one in outlines]
+    with pytest.raises(TypeError):
+        outlines[0].attributes["n"] = 3  # type: ignore[index]
 
 
 def test_every_field_of_a_query_narrows(tmp_path: Path) -> None:
