@@ -1,6 +1,7 @@
-"""The images of the dashboard: `PYTHONPATH=tests python docs/screenshots.py [VIEW…]` takes them of a real service under load.
+"""The images: `PYTHONPATH=tests python docs/screenshots.py [VIEW…]` takes those of the dashboard of a real service under load, and with
+`report` that of a recorded program.
 
-They are of tests/dashboard/shop.py after two minutes; each is looked at before it is committed.
+The service is tests/dashboard/shop.py after two minutes; each image is looked at before it is committed.
 """
 
 from __future__ import annotations
@@ -18,6 +19,31 @@ from playwright.sync_api import Page, sync_playwright
 IMAGES = Path(__file__).parent / "images"
 LOAD_S = float(os.environ.get("LOAD_S", "120"))
 SIZE = {"width": 1280, "height": 800}
+
+
+QUERIES = """import sqlparse
+QUERY = "select o.id, c.name, sum(l.price * l.n) as total from orders o join customers c on c.id = o.customer join lines l on " \\
+    "l.order_id = o.id where o.placed > '2026-01-01' and c.country in ('DE', 'FR', 'IT') group by o.id, c.name having sum(l.n) > %d"
+def pretty(queries):
+    return [sqlparse.format(query, reindent=True, keyword_case="upper") for query in queries]
+print(len(pretty([QUERY % n for n in range(2500)])))
+"""
+
+
+def report() -> None:
+    """The page of a program that formats SQL with a library."""
+    with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:
+        folder, page_file = Path(name), Path(name) / "report.html"
+        (folder / "pyproject.toml").touch()
+        (folder / "format_queries.py").write_text(QUERIES)
+        for words in (("run", "-q", "format_queries.py"), ("open", "@latest", "--no-browser", "--output", str(page_file))):
+            subprocess.run([sys.executable, "-m", "proftool", *words], cwd=folder, env=environment(), check=True, timeout=300)
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        page = browser.new_page(viewport=SIZE)
+        page.goto(page_file.as_uri())
+        page.wait_for_selector(".legend")
+        page.screenshot(path=IMAGES / "flame-graph.png")
+        browser.close()
 
 
 def main(wanted: list[str]) -> None:
@@ -87,4 +113,4 @@ def _record_runs(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    report() if sys.argv[1:] == ["report"] else main(sys.argv[1:])

@@ -323,6 +323,8 @@ class ReportOptions:
     limit: int = 12
     max_bytes: int = 10_000_000
     """Bound of an HTML page; more is folded into `(n others)`."""
+    title: str | None = None
+    """Of an HTML page; None: what was run."""
     editor: str | None = None
     """URL of a source line that an HTML page opens, with {path} and {line}."""
     insights: tuple[Insight, ...] = ()

@@ -98,8 +98,8 @@ class ServiceViews:
         """The viewer on what the sampler saw in a range, of one route where it is named."""
         from proftool.reports.flamegraph import report as flame_graph
 
-        profile = flame_of_stretch(self._telemetry, self._stretch(request, asked(request)))
-        return report(flame_graph.render(profile, self._options))
+        stretch = self._stretch(request, asked(request))
+        return report(flame_graph.render(flame_of_stretch(self._telemetry, stretch), replace(self._options, title=_spoken(stretch))))
 
     def compare(self, request: Request) -> Ranges:
         """Two ranges to choose."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -82,11 +82,15 @@ class TraceViews:
     def flame(self, request: Request) -> Response:
         """The viewer on what was sampled in a trace, or in those of its spans that are named, and below them."""
         trace_id = _trace_id(request.path_params["id"])
-        span = text(request, "span")
-        spans = None if span is None else _below(waterfall(self._telemetry, trace_id), _span_id(span))
+        span, of = text(request, "span"), waterfall(self._telemetry, trace_id)
+        spans, row = None, 0
+        if span is not None:
+            spans = _below(of, _span_id(span))
+            row = next((row for row, name in enumerate(of.span_id) if name == span), 0)
         from proftool.reports.flamegraph import report as flame_graph
 
-        return report(flame_graph.render(flame_of_trace(self._telemetry, trace_id, spans), self._options))
+        shown = replace(self._options, title=f"{of.names[of.name[row]]} of trace {trace_id[:8]}")
+        return report(flame_graph.render(flame_of_trace(self._telemetry, trace_id, spans), shown))
 
 
 def _below(of: Waterfall, span_id: str) -> frozenset[str]:

@@ -105,7 +105,7 @@ def stacks(profile: Profile) -> Profile:
 
 
 def _extra(profile: Profile, options: ReportOptions) -> Extra:
-    return Extra(title=title(profile.meta), metric=options.metric, editor=options.editor, insights=options.insights)
+    return Extra(title=options.title or title(profile.meta), metric=options.metric, editor=options.editor, insights=options.insights)
 
 
 def _certain(diff: Diff) -> NDArray[np.int64]:

@@ -80,6 +80,7 @@ def test_from_all_services_to_the_line_that_is_slow(shop: Shop, open_view: Opene
     assert "#span=" in page.url
     page.get_by_role("link", name="Flame graph of this span").click()
     page.locator(".flame canvas").wait_for()
+    expect(page.locator("h1")).to_contain_text(" of trace ")
 
 
 def test_a_waterfall_is_walked_by_keys(shop: Shop, open_view: Opener) -> None:
@@ -147,6 +148,7 @@ def test_dragging_over_a_chart_chooses_a_range(open_view: Opener) -> None:
     page.locator(".feed.live").wait_for()
     page.keyboard.press("f")
     page.locator(".flame canvas").wait_for()
+    expect(page.locator("h1")).to_contain_text("shop ")
 
 
 def test_the_service_moves_by_itself_and_stands_when_paused(shop: Shop, open_view: Opener) -> None:
