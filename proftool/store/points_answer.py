@@ -165,7 +165,7 @@ class _Lines:
         """Rows into their cells (line × steps + step).
 
         Rows are sorted by series and time, so that those of a series and a step stand together and are added up where they stand;
-        only the sums are put in order of their cells. `np.add.at` takes half as long again.
+        only the sums are put in order of their cells.
         """
         if not len(cell):
             return

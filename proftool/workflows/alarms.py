@@ -19,7 +19,7 @@ from proftool.telemetry.alerts import Alerts
 from proftool.telemetry.rules import BURN_WINDOWS, Degradation, Rule, Slo, Threshold, load_rules
 from proftool.telemetry.windows import History
 from proftool.units import NS_PER_S
-from proftool.workflows.readings import Readings, readings
+from proftool.workflows.readings import Readings, counts_of, readings
 from proftool.workflows.requests import FAILED_BY, Numbers, TimeRange, is_failed
 
 PERIOD_S = 30 * 86400.0
@@ -213,8 +213,7 @@ def _requests(series: Sequence[Series], rule: Slo) -> NDArray[np.int64]:
     """(requests, those against the objective) of every step."""
     found: NDArray[np.int64] = np.zeros((2, len(series[0].times_ns) if series else 0), np.int64)
     for one in series:
-        none = (0,) * (len(one.edges) + 1)
-        counts: NDArray[np.int64] = np.array([none if row is None else row for row in one.counts], np.int64)
+        counts = counts_of(one)
         found[0] += counts.sum(axis=1)
         if is_failed(one):
             found[1] += counts.sum(axis=1)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from proftool.contracts_telemetry import Series
 from proftool.telemetry.windows import Reading
-from proftool.workflows.requests import is_failed
+from proftool.workflows.requests import is_failed, most_counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +41,7 @@ def readings(series: Sequence[Series]) -> Readings:
     none = (0,) * grown.shape[1]
     for one in series:
         if edges and one.edges == edges:
-            counts: NDArray[np.int64] = np.array([none if row is None else row for row in one.counts], np.int64)
+            counts = counts_of(one)
             grown += counts
             failed += counts.sum(axis=1) * is_failed(one)
     if not is_gauge:
@@ -60,10 +60,7 @@ def readings(series: Sequence[Series]) -> Readings:
     return Readings(readings=tuple(found), bounds=edges)
 
 
-def most_counted(series: Sequence[Series]) -> tuple[float, ...]:
-    """The bounds of the buckets that hold most measurements; empty where there are none."""
-    held: dict[tuple[float, ...], int] = {}
-    for one in series:
-        if one.kind == "histogram":
-            held[one.edges] = held.get(one.edges, 0) + sum(sum(counts) for counts in one.counts if counts)
-    return max(held, key=lambda edges: held[edges]) if held else ()
+def counts_of(one: Series) -> NDArray[np.int64]:
+    """(steps, buckets) of a histogram; zeros where nothing is known."""
+    none = (0,) * (len(one.edges) + 1)
+    return np.array([none if row is None else row for row in one.counts], np.int64)

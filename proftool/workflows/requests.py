@@ -128,19 +128,24 @@ def is_failed(series: Series) -> bool:
     return "error.type" in labels or labels.get("http.response.status_code", "") >= "500"
 
 
-def histogram(series: Iterable[Series], n_steps: int) -> tuple[tuple[float, ...], tuple[tuple[int, ...] | None, ...]]:
+def histogram(series: Sequence[Series], n_steps: int) -> tuple[tuple[float, ...], tuple[tuple[int, ...] | None, ...]]:
     """Bounds, and counts a step of all series with these bounds: of those that hold most."""
-    by_edges: dict[tuple[float, ...], list[Series]] = {}
-    for one in series:
-        by_edges.setdefault(one.edges, []).append(one)
-    if not by_edges:
-        return (), (None,) * n_steps
-    edges, most = max(by_edges.items(), key=lambda item: sum(sum(counts) for one in item[1] for counts in one.counts if counts))
+    edges = most_counted(series)
+    most = [one for one in series if one.edges == edges]
     steps: list[tuple[int, ...] | None] = []
     for step in range(n_steps):
         known = [counts for one in most if (counts := one.counts[step]) is not None]
         steps.append(tuple(map(sum, zip(*known, strict=True))) if known else None)
     return edges, tuple(steps)
+
+
+def most_counted(series: Sequence[Series]) -> tuple[float, ...]:
+    """The bounds of the buckets that hold most measurements; empty where there are none."""
+    held: dict[tuple[float, ...], int] = {}
+    for one in series:
+        if one.kind == "histogram":
+            held[one.edges] = held.get(one.edges, 0) + sum(sum(counts) for counts in one.counts if counts)
+    return max(held, key=lambda edges: held[edges]) if held else ()
 
 
 def _quantiles(edges: Sequence[float], steps: Iterable[tuple[int, ...] | None], q: float) -> Numbers:
