@@ -135,6 +135,8 @@ def ab(asked: Asked, *, say: Say) -> Comparison:
         causes={name: one.causes for name, one in explained.items()},
         pages={name: one.page for name, one in explained.items() if one.page},
         seconds=seconds,
+        beside={one.series.name: one.sharing.is_beside for one in found},
+        failed_beside={one.series.name: one.sharing.failed for one in found if one.sharing.failed},
     )
 
 
