@@ -1,6 +1,8 @@
 """A small process that starts one command and says what it cost: standard library only, run by path as `python -I -S _starter.py`.
 
-    python -I -S _starter.py FD COMMAND…        -> one JSON object on file descriptor FD
+    python -I -S _starter.py PROCESSOR COMMAND…        -> one JSON object on file descriptor `PROFTOOL_BENCH_FD`
+
+PROCESSOR: the number of the one that the command is bound to, or `-`.
 
 A process begins with the peak memory of the process that it was forked from (Linux keeps `ru_maxrss` over `exec`), so a command
 that a large process starts is said to need at least what that one does. This one needs less than any Python program.
@@ -16,8 +18,10 @@ import time
 
 def main(argv: list[str]) -> None:
     """Run the command; its cost and how it ended."""
-    descriptor, command = int(argv[0]), argv[1:]
+    descriptor, command = int(os.environ.pop("PROFTOOL_BENCH_FD")), argv[1:]
     os.set_inheritable(descriptor, False)
+    if argv[0] != "-":
+        os.sched_setaffinity(0, {int(argv[0])})
     before = steal()
     begin = time.perf_counter_ns()
     try:

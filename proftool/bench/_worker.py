@@ -24,7 +24,7 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from types import ModuleType
 from typing import Any, cast
 
@@ -108,7 +108,8 @@ def measure(call: Call, spec: dict[str, Any], fresh: Callable[[], Call] | None =
     Values per call of one benchmark.
 
     SPEC: `loops` (0: calibrate), `values` (how many), `least_ns` (a value's least time), `warmup_ns` (at most), `gc` (False: off while it
-    is timed), `count` (only run it).
+    is timed), `count` (only run it), `turns` (descriptors: by the second it asks for each value, from the first it reads that it may),
+    `processor` (the one that the timed part is bound to).
 
     Args:
         fresh: makes the call anew before each value, outside of the clock; a value is then one call.
@@ -130,8 +131,11 @@ def measure(call: Call, spec: dict[str, Any], fresh: Callable[[], Call] | None =
     if not spec.get("gc", True):
         gc.disable()
     before, stolen = resource.getrusage(resource.RUSAGE_SELF), steal()
+    if "processor" in spec:
+        # Threads that warming up has started stay free.
+        os.sched_setaffinity(0, {spec["processor"]})
     try:
-        rows = [timed(call if fresh is None else fresh(), loops, clocks) for _ in range(spec["values"])]
+        rows = [timed(call if fresh is None else fresh(), loops, clocks) for _ in turns(spec)]
     finally:
         if on:
             gc.enable()
@@ -149,6 +153,22 @@ def measure(call: Call, spec: dict[str, Any], fresh: Callable[[], Call] | None =
         "steal_ns": steal() - stolen,
         "peak_bytes": peak_bytes(),
     }
+
+
+def turns(spec: dict[str, Any]) -> Iterator[int]:
+    """Once for each value, and with `turns` only when the other process of the pair waits."""
+    if "turns" not in spec:
+        yield from range(spec["values"])
+        return
+    may, ask = spec["turns"]
+    for pipe in (may, ask):
+        os.set_inheritable(pipe, False)
+    for turn in range(spec["values"]):
+        os.write(ask, b"r")
+        if os.read(may, 1) != b"g":
+            raise SystemExit("the other process of the pair is gone")
+        yield turn
+    os.write(ask, b"e")
 
 
 def calibrate(call: Call, clocks: list[Clock], least_ns: int) -> int:
@@ -278,6 +298,7 @@ def main(argv: list[str]) -> dict[str, Any]:
 
 if __name__ == "__main__":
     descriptor = int(os.environ.pop("PROFTOOL_BENCH_FD"))
+    os.set_inheritable(descriptor, False)
     sys.path[:] = [place for place in sys.path if place != os.path.dirname(os.path.abspath(__file__))]
     told = json.dumps(main(sys.argv[1:])).encode()
     with os.fdopen(descriptor, "wb") as out:

@@ -1,4 +1,4 @@
-"""Pairs of fresh processes in random order, round-robin over the benchmarks, until each is decided.
+"""Pairs of fresh processes, round-robin over the benchmarks, until each is decided; beside.py says how a pair shares the machine.
 
 A round is one pair of every undecided benchmark. After six pairs only what is obvious stops: the same sign in all, far beyond their
 spread. From then on, at each look (10, 16, 25, … pairs) the benchmarks are judged with the part of
@@ -32,8 +32,9 @@ from proftool.bench.statistics import (
     sign_flip_p,
 )
 
-Measure = Callable[[Literal["base", "new"], int], Value]
-"""(side, hash seed) -> one value from a fresh process of that side."""
+SideName = Literal["base", "new"]
+Measure = Callable[[tuple[SideName, SideName], int], tuple[Value, Value]]
+"""(two sides in the order of their start, hash seed) -> one value from a fresh process of each."""
 
 ALPHA = 0.01
 """For the suite as a whole: the share of comparisons of identical code that may raise an alarm."""
@@ -76,6 +77,7 @@ class Series:
     decided: bool = False
     quantity: Literal["time", "peak"] = "time"
     """What is judged: time by the clock, or peak memory."""
+    _next_first: SideName | None = None
 
     def pick(self, value: Value) -> float:
         """The number that this benchmark is judged by."""
@@ -83,14 +85,38 @@ class Series:
             return float(value.peak_bytes)
         return value.cpu_ns if self.clock == "cpu" else value.wall_ns
 
-    def values(self, side: Literal["base", "new"]) -> Floats:
+    def values(self, side: SideName) -> Floats:
         """One number a process, ns."""
         rows = self.base if side == "base" else self.new
         return np.array([self.pick(row) for row in rows])
 
     def log_ratio(self) -> Floats:
         """log(new / base) of each pair."""
-        return np.log(np.maximum(self.values("new"), 1e-3)) - np.log(np.maximum(self.values("base"), 1e-3))
+        return np.array([self.log_of(base, new) for base, new in zip(self.base, self.new, strict=True)])
+
+    def log_of(self, base: Value, new: Value) -> float:
+        """log(new / base) of one pair: the median over its turns, where the two took turns."""
+        if self.quantity == "time" and base.turns and base.turns == new.turns:
+            times = [v.samples if self.clock == "cpu" else v.wall_samples for v in (base, new)]
+            return float(np.median(np.log(np.maximum(times[1], 1e-3)) - np.log(np.maximum(times[0], 1e-3))))
+        return float(np.log(max(self.pick(new), 1e-3)) - np.log(max(self.pick(base), 1e-3)))
+
+    def pair(self, order: random.Random) -> tuple[Value, Value]:
+        """
+        One more pair: (base, new).
+
+        Either side comes first, at random, and the other one in the next pair: with orders free of each other, six pairs that all
+        began with the same side would now and then take for a change what is the cost of coming second.
+        """
+        seed = order.randrange(1, 1 << 32)
+        first, self._next_first = self._next_first, None
+        if first is None:
+            first = order.choice(("base", "new"))
+            self._next_first = "new" if first == "base" else "base"
+        if first == "base":
+            return self.measure(("base", "new"), seed)
+        new, base = self.measure(("new", "base"), seed)
+        return base, new
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +168,9 @@ def compare(
         while done < look and not late:
             open_series = [s for s in series if not s.decided]
             for one in order.sample(open_series, len(open_series)):
-                _pair(one, order)
+                base, new = one.pair(order)
+                one.base.append(base)
+                one.new.append(new)
             if done % plan.null_every == 0:
                 null.append(_null_pair(order.choice(open_series), order))
             done += 1
@@ -166,19 +194,13 @@ def compare(
     return ([_inconclusive(answer) for answer in final] if control.verdict == "suspect" else final), control
 
 
-def _pair(one: Series, order: random.Random) -> None:
-    seed = order.randrange(1, 1 << 32)
-    sides: list[Literal["base", "new"]] = ["base", "new"]
-    order.shuffle(sides)
-    got = {side: one.measure(side, seed) for side in sides}
-    one.base.append(got["base"])
-    one.new.append(got["new"])
-
-
 def _null_pair(one: Series, order: random.Random) -> float:
-    seed = order.randrange(1, 1 << 32)
-    first, second = one.measure("base", seed), one.measure("base", seed)
-    return float(np.log(max(one.pick(second), 1e-3) / max(one.pick(first), 1e-3)))
+    return one.log_of(*one.measure(("base", "base"), order.randrange(1, 1 << 32)))
+
+
+def one_by_one(value: Callable[[SideName, int], Value]) -> Measure:
+    """Pairs whose second process starts when the first is over."""
+    return lambda sides, seed: (value(sides[0], seed), value(sides[1], seed))
 
 
 def _judged(series: Sequence[Series], plan: Plan, alpha: float) -> list[Compared]:

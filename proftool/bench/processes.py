@@ -1,7 +1,8 @@
 """Fresh processes that give one value each: a benchmark of a file through the worker, or any command line as a whole.
 
-Both arms of a pair get the same hash seed, a new one each pair: without it one side's lucky dictionary order is taken for speed.
-Whatever a benchmark prints goes to the null device; what a failing one says is kept for the error.
+How the two processes of a pair share the machine stands in beside.py. Both arms of a pair get the same hash seed, a new one each pair:
+without it one side's lucky dictionary order is taken for speed. Whatever a benchmark prints goes to the null device; what a failing one
+says is kept for the error.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import Self
 
 import msgspec
 
@@ -25,6 +26,7 @@ WORKER = Path(__file__).with_name("_worker.py")
 SEEN = Path(__file__).with_name("_seen")
 STARTER = Path(__file__).with_name("_starter.py")
 ERROR_TAIL_BYTES = 8192
+END_S = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +63,8 @@ class Value:
     involuntary_switches: int
     samples: tuple[float, ...] = ()
     """Every value of the process by CPU time, for the distribution; never counted as independent."""
+    turns: int = 0
+    """So many values were taken in turn with another process: value k stands next to its value k."""
     outside: Mapping[str, str] = field(default_factory=dict[str, str])
     wall_samples: tuple[float, ...] = ()
     steal_ns: int = 0
@@ -105,6 +109,75 @@ class _Listing(msgspec.Struct):
     benchmarks: list[str]
 
 
+class Running:
+    """A process in a session of its own that answers on the descriptor in `PROFTOOL_BENCH_FD`; left before its end, it is killed."""
+
+    def __init__(self, argv: Sequence[str], root: Path, env: Mapping[str, str], *, more: Sequence[int] = ()) -> None:
+        read, write = os.pipe()
+        try:
+            self._answer = os.fdopen(read, "rb")
+            self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
+            self._process = subprocess.Popen(
+                argv,
+                cwd=root,
+                env={**env, "PROFTOOL_BENCH_FD": str(write)},
+                pass_fds=(write, *more),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=self._said,
+                start_new_session=True,
+            )
+        finally:
+            os.close(write)
+
+    @classmethod
+    def of_worker(cls, side: Side, arguments: Sequence[str], seed: int, *, more: Sequence[int] = ()) -> Self:
+        """The worker with these arguments."""
+        return cls([str(side.python), str(WORKER), *arguments], side.root, side.environment(seed), more=more)
+
+    @classmethod
+    def of_command(
+        cls, side: Side, command: Sequence[str], seed: int, *, env: Mapping[str, str] | None = None, processor: int | None = None
+    ) -> Self:
+        """A command line, bound to one processor if one is named."""
+        bound = "-" if processor is None else str(processor)
+        return cls([sys.executable, "-I", "-S", str(STARTER), bound, *command], side.root, side.environment(seed) | dict(env or {}))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.poll() is None:
+            # A starter waits for its command, so the group is what has to end.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+        self._answer.close()
+        self._said.close()
+
+    def ended(self) -> bool:
+        """Is it over?"""
+        return self._process.poll() is not None
+
+    def answer(self) -> bytes:
+        """What it answers, once it is over; empty where it died or failed."""
+        told = self._answer.read()
+        try:
+            status = self._process.wait(timeout=END_S)
+        except subprocess.TimeoutExpired as late:
+            raise self.failed(f"a process did not end within {END_S} s of its answer") from late
+        return b"" if status else told
+
+    def failed(self, what: str) -> BackendFailed:
+        """The error, with the end of what it said on stderr."""
+        self._said.seek(0)
+        lines = self._said.read()[-ERROR_TAIL_BYTES:].decode(errors="replace").strip().splitlines()
+        shown = [line for line in lines if str(WORKER) not in line]
+        return BackendFailed(
+            what, cause="\n       ".join(shown[-12:]) or "it said nothing on stderr", fix="run it by itself first, then measure it"
+        )
+
+
 def discover(paths: Sequence[Path], side: Side) -> list[tuple[Path, str]]:
     """Benchmarks as (file relative to the side's root, name), from `bench_*.py` of folders and from files as named."""
     files: list[Path] = []
@@ -140,17 +213,17 @@ def measure(
 ) -> Value:
     """One value of one benchmark from a fresh process: the median of its values."""
     spec = {"loops": loops, "values": values, "least_ns": least_ns, "warmup_ns": warmup_ns, "root": str(side.tree)}
-    raw = _worker(side, ["run", str(side.root / file), name, msgspec.json.encode(spec).decode()], seed=seed)
-    return _value(msgspec.json.decode(raw, type=_Answer))
+    return value_of(_worker(side, ["run", str(side.root / file), name, msgspec.json.encode(spec).decode()], seed=seed))
 
 
 def measure_import(side: Side, module: str, *, seed: int) -> Value:
     """What the first import of a module costs in a fresh process."""
-    raw = _worker(side, ["import", module, msgspec.json.encode({"root": str(side.tree)}).decode()], seed=seed)
-    return _value(msgspec.json.decode(raw, type=_Answer))
+    return value_of(_worker(side, ["import", module, msgspec.json.encode({"root": str(side.tree)}).decode()], seed=seed))
 
 
-def _value(answer: _Answer) -> Value:
+def value_of(told: bytes, *, in_turns: bool = False) -> Value:
+    """What a worker answered."""
+    answer = msgspec.json.decode(told, type=_Answer)
     middle = len(answer.values["cpu"]) // 2
     return Value(
         cpu_ns=sorted(answer.values["cpu"])[middle],
@@ -159,6 +232,7 @@ def _value(answer: _Answer) -> Value:
         peak_bytes=answer.peak_bytes,
         involuntary_switches=answer.involuntary_switches,
         samples=tuple(answer.values["cpu"]),
+        turns=len(answer.values["cpu"]) if in_turns else 0,
         outside=answer.outside,
         wall_samples=tuple(answer.values["wall"]),
         steal_ns=answer.steal_ns,
@@ -170,36 +244,21 @@ def _value(answer: _Answer) -> Value:
 
 def measure_command(side: Side, command: Sequence[str], *, seed: int, env: Mapping[str, str] | None = None) -> Value:
     """One run of a command line: wall time, and CPU time and peak memory of it and the children that it waited for."""
-    read, write = os.pipe()
-    with tempfile.TemporaryFile() as said, os.fdopen(read, "rb") as answer:
-        process = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(STARTER), str(write), *command],
-            cwd=side.root,
-            env=side.environment(seed) | dict(env or {}),
-            pass_fds=(write,),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=said,
-            start_new_session=True,
+    with Running.of_command(side, command, seed, env=env) as process:
+        return command_value(process, side, command)
+
+
+def command_value(process: Running, side: Side, command: Sequence[str]) -> Value:
+    """What a command took, once it is over."""
+    raw = process.answer()
+    told = msgspec.json.decode(raw, type=_Started) if raw else _Started(error="its starter died")
+    if told.error:
+        raise UsageError(
+            f"`{command[0]}` cannot be started on side {side.name}", cause=told.error, fix="name a command that runs in the checkout"
         )
-        os.close(write)
-        try:
-            raw = answer.read()
-            process.wait()
-        except BaseException:
-            # The starter waits for the command, so the group is what has to end.
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            raise
-        told = msgspec.json.decode(raw, type=_Started) if raw else _Started(error="its starter died")
-        if told.error:
-            raise UsageError(
-                f"`{command[0]}` cannot be started on side {side.name}", cause=told.error, fix="name a command that runs in the checkout"
-            )
-        if told.status or told.signal:
-            how = f"was ended by signal {told.signal}" if told.signal else f"ended with status {told.status}"
-            raise _failed(f"`{' '.join(command)}` on side {side.name} {how}", said)
+    if told.status or told.signal:
+        how = f"was ended by signal {told.signal}" if told.signal else f"ended with status {told.status}"
+        raise process.failed(f"`{' '.join(command)}` on side {side.name} {how}")
     return Value(
         cpu_ns=told.cpu_ns,
         wall_ns=told.wall_ns,
@@ -231,38 +290,13 @@ def seen_outside(side: Side, command: Sequence[str], *, seed: int) -> tuple[Valu
 
 
 def _worker(side: Side, arguments: Sequence[str], *, seed: int) -> bytes:
-    read, write = os.pipe()
-    env = side.environment(seed) | {"PROFTOOL_BENCH_FD": str(write)}
-    with tempfile.TemporaryFile() as said, os.fdopen(read, "rb") as answer:
-        process = subprocess.Popen(
-            [str(side.python), str(WORKER), *arguments],
-            cwd=side.root,
-            env=env,
-            pass_fds=(write,),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=said,
-        )
-        os.close(write)
-        try:
-            told = answer.read()
-        finally:
-            if process.poll() is None:
-                try:
-                    process.wait(timeout=10)
-                except BaseException:
-                    process.kill()
-                    process.wait()
-                    raise
-        if process.returncode or not told:
-            raise _failed(f"benchmark `{' '.join(arguments[1:3])}` failed on side {side.name}", said)
+    with Running.of_worker(side, arguments, seed) as process:
+        return worker_answer(process, side, arguments)
+
+
+def worker_answer(process: Running, side: Side, arguments: Sequence[str]) -> bytes:
+    """What a worker with these arguments answers."""
+    told = process.answer()
+    if not told:
+        raise process.failed(f"benchmark `{' '.join(arguments[1:3])}` failed on side {side.name}")
     return told
-
-
-def _failed(what: str, said: IO[bytes]) -> BackendFailed:
-    said.seek(0)
-    lines = said.read()[-ERROR_TAIL_BYTES:].decode(errors="replace").strip().splitlines()
-    shown = [line for line in lines if str(WORKER) not in line]
-    return BackendFailed(
-        what, cause="\n       ".join(shown[-12:]) or "it said nothing on stderr", fix="run it by itself first, then measure it"
-    )

@@ -34,6 +34,10 @@ class Comparison:
     pages: Mapping[str, str]
     """Benchmark -> name of its differential flame graph, for `open`."""
     seconds: float
+    beside: Mapping[str, bool]
+    """Benchmark -> did the two processes of its pairs share a processor or take turns?"""
+    failed_beside: Mapping[str, str]
+    """Benchmark -> what went wrong beside its like, and not one after the other."""
 
     @property
     def exit_status(self) -> int:
@@ -63,6 +67,7 @@ def comparison_document(found: Comparison) -> dict[str, object]:
                 "peak_bytes": {"base": a.peak_bytes[0], "new": a.peak_bytes[1], "verdict": a.peak_verdict},
                 "involuntary_switches": a.involuntary_switches,
                 "steal_share": a.steal_share,
+                "beside": found.beside[a.name],
                 "causes": [cause_row(cause) for cause in found.causes.get(a.name, ())],
                 "page": found.pages.get(a.name),
             }
@@ -142,6 +147,8 @@ def comparison_lines(found: Comparison) -> list[str]:
         tail = f"p {_p(a.p)}" if claimed else f"would have seen {a.mde * 100:.1f} %" if np.isfinite(a.mde) else ""
         name = f"   {a.name}" if named else ""
         lines.append(f"  {a.verdict.upper():<12} {change}   {times}   {tail}{name}".rstrip())
+        if a.name in found.failed_beside:
+            lines.append(f"         measured one after the other: beside its like, {found.failed_beside[a.name]}")
         causes = found.causes.get(a.name, ())
         for cause in causes:
             lines += _cause_lines(cause)

@@ -1,4 +1,4 @@
-"""`proftool ab`: the same work at two revisions, the sides in turn, with the cause of a difference."""
+"""`proftool ab`: the same work at two revisions, the sides beside each other, with the cause of a difference."""
 
 from __future__ import annotations
 
@@ -24,6 +24,9 @@ def ab(
     ] = False,
     most_pairs: Annotated[int, typer.Option("--pairs", min=10, max=1000, help="Pairs of processes at most.")] = 60,
     budget: Annotated[str | None, typer.Option("--budget", metavar="TIME", help="Time for all, such as 2m; default 45 s each.")] = None,
+    apart: Annotated[
+        bool, typer.Option("--apart", help="One process after the other: for programs that disturb each other. Less is found.")
+    ] = False,
     carry: Annotated[list[str] | None, typer.Option("--carry", metavar="PATH", help="What git ignores and the program needs.")] = None,
     build: Annotated[str | None, typer.Option("--build", metavar="COMMAND", help="Run in each worktree first, by the shell.")] = None,
     python: Annotated[Path | None, typer.Option("--python", help="The interpreter that runs both sides.")] = None,
@@ -70,6 +73,7 @@ def ab(
         build=build,
         most_pairs=most_pairs,
         budget_s=budget_s,
+        apart=apart,
         pages=place.folder / "reports",
     )
     if instructions:

@@ -54,8 +54,8 @@ def compare(base: str, new: str, metric: str | None = None) -> str:
 
 
 def measure(base: str, command: list[str], head: str | None = None, limit_s: int = _LIMIT_S) -> str:
-    """The same command at two git revisions, in turn (without `head`: the working tree, edits included), with the functions behind a
-    difference. The way to prove that an optimisation helps."""
+    """The same command at two git revisions, beside each other (without `head`: the working tree, edits included), with the functions
+    behind a difference. The way to prove that an optimisation helps."""
     return _answer(["ab", base, *([head] if head else []), "--", *command], limit_s=limit_s)
 
 

@@ -9,15 +9,17 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
 from proftool.bench import checkouts
+from proftool.bench.beside import TURN_NS, Sharing, benchmark_pair, command_pair, is_single, turns
 from proftool.bench.checkouts import Setting
 from proftool.bench.measured import Measured
-from proftool.bench.pairs import Plan, Series, compare
+from proftool.bench.pairs import Plan, Series, SideName, compare
 from proftool.bench.processes import WORKER, Side, Value, discover, does_work, measure, measure_command, seen_outside
 from proftool.bench.report import Comparison
 from proftool.bench.statistics import Verdict
@@ -59,6 +61,8 @@ class Asked:
     pages: Path | None = None
     """Folder for differential flame graphs; None writes none."""
     with_causes: bool = True
+    apart: bool = False
+    """Runs of a command one after the other, for programs that disturb each other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,7 @@ class Subject:
 
     series: Series
     work: Work
+    sharing: Sharing
 
 
 def here(python: Path) -> Side:
@@ -110,7 +115,7 @@ def ab(asked: Asked, *, say: Say) -> Comparison:
     """Compare the same work at two revisions, or at one and the working tree."""
     begin = time.monotonic()
     with checkouts.sides(Path.cwd(), asked.base, asked.head, settings=asked.settings, carry=asked.carry, build=asked.build) as (old, new):
-        both = {"base": old, "new": new}
+        both: dict[SideName, Side] = {"base": old, "new": new}
         found = subjects(asked, both)
         series = [one.series for one in found]
         plan = Plan(most_pairs=asked.most_pairs, most_seconds=BUDGET_S * len(series) if asked.budget_s is None else asked.budget_s)
@@ -130,10 +135,12 @@ def ab(asked: Asked, *, say: Say) -> Comparison:
         causes={name: one.causes for name, one in explained.items()},
         pages={name: one.page for name, one in explained.items() if one.page},
         seconds=seconds,
+        beside={one.series.name: one.sharing.is_beside for one in found},
+        failed_beside={one.series.name: one.sharing.failed for one in found if one.sharing.failed},
     )
 
 
-def subjects(asked: Asked, both: dict[str, Side]) -> list[Subject]:
+def subjects(asked: Asked, both: Mapping[SideName, Side]) -> list[Subject]:
     """What is compared; each side has run once, and only its own code."""
     if asked.command is not None:
         return [_of_command(asked, both)]
@@ -149,25 +156,30 @@ def words_of(command: Sequence[str], side: Side) -> list[str]:
     return [str(side.python) if command[0] in ("python", "python3") else command[0], *command[1:]]
 
 
-def _of_command(asked: Asked, both: dict[str, Side]) -> Subject:
+def _of_command(asked: Asked, both: Mapping[SideName, Side]) -> Subject:
     command = asked.command or ()
-    words = {name: words_of(command, side) for name, side in both.items()}
-    first: dict[str, Value] = {}
-    for name, side in both.items():
-        first[name], wrong = seen_outside(side, words[name], seed=1)
+    first: list[Value] = []
+    for side in both.values():
+        value, wrong = seen_outside(side, words_of(command, side), seed=1)
+        first.append(value)
         _refuse_outside(side, wrong)
 
-    def value(side: Literal["base", "new"], seed: int) -> Value:
-        return measure_command(both[side], words[side], seed=seed)
-
     # A command that mostly waits is judged by what its user sees; one that works, by what it costs.
-    clock: Literal["cpu", "wall"] = asked.clock or ("cpu" if does_work([*first.values()]) else "wall")
-    name = " ".join(command)
-    series = Series(name=name, measure=value, clock=clock, quantity=asked.quantity)
-    return Subject(series, Work(words["base"], 1, words["base"], 1))
+    clock: Literal["cpu", "wall"] = asked.clock or ("cpu" if does_work(first) else "wall")
+
+    def apart(side: Side, seed: int) -> Value:
+        return measure_command(side, words_of(command, side), seed=seed)
+
+    def beside(sides: tuple[Side, Side], seed: int) -> tuple[Value, Value]:
+        return command_pair(sides, (words_of(command, sides[0]), words_of(command, sides[1])), seed=seed)
+
+    sharing = Sharing(both, apart, beside if clock == "cpu" and not asked.apart and is_single(first) else None)
+    series = Series(name=" ".join(command), measure=sharing.pair, clock=clock, quantity=asked.quantity)
+    words = words_of(command, both["base"])
+    return Subject(series, Work(words, 1, words, 1), sharing)
 
 
-def _of_benchmarks(asked: Asked, both: dict[str, Side]) -> list[Subject]:
+def _of_benchmarks(asked: Asked, both: Mapping[SideName, Side]) -> list[Subject]:
     paths = [Path(asked.only.partition("::")[0])] if asked.only else asked.paths or [Path()]
     found = {side: discover(paths, both[side]) for side in ("base", "new")}
     common = [one for one in found["new"] if one in found["base"]]
@@ -181,18 +193,20 @@ def _of_benchmarks(asked: Asked, both: dict[str, Side]) -> list[Subject]:
         )
     result: list[Subject] = []
     for file, name in common:
-        first = {side: measure(both[side], file, name, seed=1) for side in ("base", "new")}
+        first = {side: measure(both[side], file, name, seed=1, least_ns=TURN_NS) for side in ("base", "new")}
         for side in ("base", "new"):
             _refuse_outside(both[side], first[side].outside)
-        loops = first["base"].loops
-
-        def value(side: Literal["base", "new"], seed: int, file: Path = file, name: str = name, loops: int = loops) -> Value:
-            return measure(both[side], file, name, seed=seed, loops=loops)
-
         own = first["base"]
         clock: Literal["cpu", "wall"] = asked.clock or ("cpu" if does_work([*first.values()]) else "wall")
-        series = Series(name=f"{file.as_posix()}::{name}", measure=value, clock=clock, quantity=asked.quantity)
-        result.append(Subject(series, work_of(both["base"], file, name, own)))
+        apart = partial(measure, file=file, name=name, loops=own.loops, values=turns(own))
+        beside = partial(benchmark_pair, file=file, name=name, loops=own.loops, values=turns(own), bound=clock == "cpu")
+        sharing = Sharing(
+            both,
+            lambda side, seed, apart=apart: apart(side, seed=seed),
+            None if asked.apart else lambda sides, seed, beside=beside: beside(sides, seed=seed),
+        )
+        series = Series(name=f"{file.as_posix()}::{name}", measure=sharing.pair, clock=clock, quantity=asked.quantity)
+        result.append(Subject(series, work_of(both["base"], file, name, own), sharing))
     return result
 
 

@@ -8,7 +8,7 @@ not run is passed over, as is one that stays undecided.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 
 from proftool.bench import checkouts
-from proftool.bench.pairs import Plan, Series, compare
+from proftool.bench.pairs import Plan, Series, SideName, compare, one_by_one
 from proftool.bench.processes import Side, Value
 from proftool.bench.statistics import Verdict, estimate, sign_flip_p
 from proftool.contracts import Mode
@@ -149,11 +149,7 @@ def _side(asked: Asked, function: str | None, half: float, say: Say) -> tuple[fl
             ratios: list[float] = []
             for look in LOOKS:
                 while len(ratios) < look:
-                    seed = order.randrange(1, 1 << 32)
-                    sides: list[Literal["base", "new"]] = ["base", "new"]
-                    order.shuffle(sides)
-                    got = {side: series.pick(series.measure(side, seed)) for side in sides}
-                    ratios.append(float(np.log(max(got["new"], 1.0) / max(got["base"], 1.0))))
+                    ratios.append(series.log_of(*series.pair(order)))
                     say(f"pair {len(ratios)} of at most {LOOKS[-1]}")
                 values = np.array(ratios)
                 # Seen from half of the change a commit lies as far on one side as on the other.
@@ -166,7 +162,7 @@ def _side(asked: Asked, function: str | None, half: float, say: Say) -> tuple[fl
         return None, "broken"
 
 
-def _series(asked: Asked, function: str | None, both: dict[str, Side]) -> Series:
+def _series(asked: Asked, function: str | None, both: Mapping[SideName, Side]) -> Series:
     found: Sequence[Subject] = subjects(asked, both)
     if len(found) > 1:
         raise UsageError(
@@ -174,13 +170,13 @@ def _series(asked: Asked, function: str | None, both: dict[str, Side]) -> Series
         )
     if function is None:
         return found[0].series
-    return Series(name=function, measure=_function(function, found[0], both), clock="cpu")
+    return Series(name=function, measure=one_by_one(_function(function, found[0], both)), clock="cpu")
 
 
-def _function(name: str, subject: Subject, both: dict[str, Side]) -> Callable[[Literal["base", "new"], int], Value]:
+def _function(name: str, subject: Subject, both: Mapping[SideName, Side]) -> Callable[[SideName, int], Value]:
     """Time in a function and what it calls, from one recording."""
 
-    def value(side: Literal["base", "new"], seed: int) -> Value:
+    def value(side: SideName, seed: int) -> Value:
         profile = recorded(subject.work.argv, both[side], seed=seed, mode=Mode.SAMPLE)
         names = [profile.strings[int(at)] for at in profile.functions.qualname]
         chosen = [at for at, own in enumerate(names) if own == name or own.endswith(f".{name}")]

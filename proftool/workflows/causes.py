@@ -12,17 +12,16 @@ import secrets
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from proftool import registry
 from proftool.bench import checkouts
 from proftool.bench.causes import Calls, Cause, Touched, brought_to, calls_of, causes, inside, judged
-from proftool.bench.pairs import Compared
+from proftool.bench.pairs import Compared, SideName
 from proftool.bench.processes import WORKER, Side
 from proftool.contracts import Mode, ReportOptions
 from proftool.errors import AssetsMissing, BackendFailed, BackendUnavailable
@@ -58,7 +57,7 @@ class Explained:
     """Name for `proftool open`; None where the viewer was not built."""
 
 
-def explain(answer: Compared, work: Work, both: dict[str, Side], pages: Path | None, say: Say) -> Explained:
+def explain(answer: Compared, work: Work, both: Mapping[SideName, Side], pages: Path | None, say: Say) -> Explained:
     """Record both sides in turn and say which functions changed."""
     profiles: dict[str, list[Profile]] = {"base": [], "new": []}
     middle = {"base": float(np.median(answer.base_ns)), "new": float(np.median(answer.new_ns))}
@@ -164,7 +163,7 @@ def recorded(argv: Sequence[str], side: Side, *, seed: int, mode: Mode) -> Profi
     return strip_frames(profile, np.isin(profile.functions.file, list(own))) if own else profile
 
 
-def touched(both: dict[str, Side], side: Literal["base", "new"]) -> Touched:
+def touched(both: Mapping[SideName, Side], side: SideName) -> Touched:
     """Whether the change between the sides edited a function of that side, and in which of its lines first."""
     new, base = checkouts.top_level(both["new"].root), checkouts.git(both["base"].root, "rev-parse", "HEAD").strip()
     lines = touched_lines(new, base, old=side == "base") or {}

@@ -21,6 +21,7 @@ def test_more_calls_are_told_with_the_line_that_makes_them(shop: Path, proftool:
     assert done.returncode == 1, done.stderr
     (answer,) = json.loads(done.stdout)["benchmarks"]
     first = answer["causes"][0]
+    assert answer["beside"]
     assert (answer["verdict"], first["name"], first["file"]) == ("slower", "Invoice.total", "shop/model.py")
     assert first["calls"] == {"base": 300, "new": 3000}
     assert not first["changed_in_diff"]
@@ -48,14 +49,15 @@ def test_dearer_calls_and_memory_are_told(shop: Path, proftool: Run) -> None:
 
 
 def test_two_settings_of_one_commit_are_sides(proftool: Run, shop: Path) -> None:
-    """`--new-env` alone makes the difference."""
+    """`--new-env` alone makes the difference; asked for, one process follows the other."""
     (shop / "env.py").write_text("import os\nsum(range(int(os.environ.get('N', '1')) * 5_000_000))\n")
     subprocess.run(["git", "add", "env.py"], cwd=shop, check=True)
     subprocess.run(["git", "-c", "user.name=t", "-c", "user.email=t@e.org", "commit", "-qm", "env"], cwd=shop, check=True)
-    done = proftool("ab", "HEAD", "HEAD", "--new-env", "N=8", "--json", "--", "python", "env.py")
+    done = proftool("ab", "HEAD", "HEAD", "--new-env", "N=8", "--apart", "--json", "--", "python", "env.py")
     (answer,) = json.loads(done.stdout)["benchmarks"]
     assert answer["verdict"] == "slower"
     assert answer["ratio"]["low"] > 1.5
+    assert not answer["beside"]
 
 
 def test_a_side_that_runs_the_others_code_is_refused(shop: Path, proftool: Run) -> None:

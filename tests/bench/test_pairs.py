@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import random
-from typing import Literal
 
-from proftool.bench.pairs import Plan, Series, compare
+from proftool.bench.pairs import Plan, Series, SideName, compare, one_by_one
 from proftool.bench.processes import Value
 from proftool.bench.statistics import Verdict
 
@@ -16,7 +15,7 @@ class DriftingMachine:
     def __init__(self, seed: int, factor: float = 1.0, bias: float = 0.0) -> None:
         self.rng, self.speed, self.factor, self.bias, self.calls = random.Random(seed), 0.0, factor, bias, 0
 
-    def measure(self, side: Literal["base", "new"], seed: int) -> Value:
+    def measure(self, side: SideName, seed: int) -> Value:
         self.speed = 0.83 * self.speed + self.rng.gauss(0, 0.08)
         burst = self.rng.expovariate(8) if self.rng.random() < 0.1 else 0.0
         self.calls += 1
@@ -27,7 +26,7 @@ class DriftingMachine:
 
 def answer(seed: int, factor: float) -> Verdict:
     machine = DriftingMachine(seed, factor)
-    found, _ = compare([Series(name="it", measure=machine.measure)], Plan(), seed=seed)
+    found, _ = compare([Series(name="it", measure=one_by_one(machine.measure))], Plan(), seed=seed)
     return found[0].verdict
 
 
@@ -47,7 +46,7 @@ def test_a_planted_slowdown_is_found() -> None:
 def test_an_obvious_effect_stops_at_the_first_look() -> None:
     """Three times as slow needs six pairs and no more."""
     machine = DriftingMachine(1, 3.0)
-    found, _ = compare([Series(name="it", measure=machine.measure)], Plan(), seed=1)
+    found, _ = compare([Series(name="it", measure=one_by_one(machine.measure))], Plan(), seed=1)
     assert found[0].verdict is Verdict.SLOWER
     assert len(found[0].base_ns) == 6
 
@@ -56,11 +55,11 @@ def test_both_sides_of_a_pair_share_a_hash_seed() -> None:
     """Each pair has one seed for both arms, and pairs have different ones."""
     seen: list[tuple[str, int]] = []
 
-    def measure(side: Literal["base", "new"], seed: int) -> Value:
+    def measure(side: SideName, seed: int) -> Value:
         seen.append((side, seed))
         return Value(cpu_ns=1e6, wall_ns=1e6, loops=1, peak_bytes=1, involuntary_switches=0)
 
-    compare([Series(name="it", measure=measure)], Plan(most_pairs=10, null_every=100), seed=4)
+    compare([Series(name="it", measure=one_by_one(measure))], Plan(most_pairs=10, null_every=100), seed=4)
     base, new = ([seed for side, seed in seen if side == which] for which in ("base", "new"))
     assert set(new) <= set(base)
     assert len(set(new)) == len(new)
@@ -68,6 +67,6 @@ def test_both_sides_of_a_pair_share_a_hash_seed() -> None:
 
 def test_a_machine_that_disagrees_with_itself_gives_no_verdict() -> None:
     """Where the second process of every pair of equals is slower, the null control is suspect and all is inconclusive."""
-    found, control = compare([Series(name="it", measure=DriftingMachine(8, 3.0, bias=4.0).measure)], Plan(null_every=1), seed=3)
+    found, control = compare([Series(name="it", measure=one_by_one(DriftingMachine(8, 3.0, bias=4.0).measure))], Plan(null_every=1), seed=3)
     assert control.verdict == "suspect"
     assert found[0].verdict is Verdict.INCONCLUSIVE

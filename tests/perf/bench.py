@@ -2,6 +2,7 @@
 
     python tests/perf/bench.py aa --rounds 200 --budget 12s      identical code: false alarms
     python tests/perf/bench.py planted --percent 5 --rounds 40
+    python tests/perf/bench.py command --percent 20 --rounds 5    a command of about a second: how long until the verdict
     python tests/perf/bench.py peers --percent 0 --rounds 40     pyperf, pytest-benchmark and hyperfine with their usual gates
     python tests/perf/bench.py instructions --rounds 10
 
@@ -39,24 +40,24 @@ def git(root: Path, *words: str) -> None:
     subprocess.run(["git", *names, *words], cwd=root, check=True, capture_output=True)
 
 
-def write(root: Path, percent: float) -> None:
-    """The programs with the loop longer by so many percent."""
+def write(root: Path, percent: float, times: int) -> None:
+    """The programs with the loop longer by so many percent; the command runs it so many times."""
     root.mkdir(parents=True, exist_ok=True)
     (root / "bench_loop.py").write_text(SUBJECT.format(n=round(N * (1 + percent / 100))))
     (root / "test_loop.py").write_text(TEST)
-    (root / "prog.py").write_text(PROGRAM.format(times=300))
+    (root / "prog.py").write_text(PROGRAM.format(times=times))
 
 
-def repository(folder: Path, percent: float) -> Path:
+def repository(folder: Path, percent: float, times: int) -> Path:
     """A commit `base`, and one `new` with the planted change."""
     root = folder / "repository"
-    write(root, 0)
+    write(root, 0, times)
     (root / "pyproject.toml").write_text('[project]\nname = "subject"\nversion = "0"\n')
     git(root, "init", "-q", "-b", "main")
     git(root, "add", "-A")
     git(root, "commit", "-qm", "base")
     git(root, "tag", "base")
-    write(root, percent)
+    write(root, percent, times)
     git(root, "add", "-A")
     git(root, "commit", "-q", "--allow-empty", "-m", "new")
     git(root, "tag", "new")
@@ -88,7 +89,7 @@ def ab(root: Path, *form: str) -> dict[str, object]:
 def peers(folder: Path, percent: float) -> dict[str, object]:
     """What the others say of the same two programs, measured one after the other as they are used: True is an alarm."""
     for name, own in (("base", 0.0), ("new", percent)):
-        write(folder / name, own)
+        write(folder / name, own, 300)
     said: dict[str, object] = {}
     for name in ("base", "new"):
         subprocess.run(
@@ -127,7 +128,7 @@ def main() -> None:
     rows: list[dict[str, object]] = []
     with tempfile.TemporaryDirectory(prefix="bench-series-") as name:
         folder = Path(name)
-        root = repository(folder, 0.0 if asked.series == "aa" else asked.percent)
+        root = repository(folder, 0.0 if asked.series == "aa" else asked.percent, 700 if asked.series == "command" else 300)
         for _ in range(asked.rounds):
             match asked.series:
                 case "peers":
