@@ -38,12 +38,12 @@ def launch(
     *,
     stdin: int | None = None,
     stdout: int | None = None,
-    meanwhile: Callable[[], None] | None = None,
+    meanwhile: Callable[[int], None] | None = None,
 ) -> Recording:
     """Run the program to its end under a profiler, recording into `folder` (which exists, is empty and is the caller's).
 
-    `meanwhile` is called once, when the target's own code may run. Raises TargetError where the interpreter cannot be started,
-    BackendFailed or PermissionNeeded where an external profiler could not attach (the target's code has then not run).
+    `meanwhile` is called once with the target's PID, when the target's own code may run. Raises TargetError where the interpreter cannot be
+    started, BackendFailed or PermissionNeeded where an external profiler could not attach (the target's code has then not run).
     """
     inside = command if isinstance(command, Inside) else None
     pythonpath = os.environ.get("PYTHONPATH")
@@ -113,7 +113,7 @@ def launch(
             started_ns, begun = time.time_ns(), time.monotonic_ns()
             target.open_gate()
             if meanwhile is not None:
-                meanwhile()
+                meanwhile(target.pid)
             deadline = None if options.duration_ns is None else begun + options.duration_ns
             while not target.poll():
                 if deadline is not None and time.monotonic_ns() >= deadline and profiler is not None:

@@ -129,6 +129,7 @@ def _slowest(speeds: Sequence[Speed]) -> Speed | None:
     return Speed(
         before_ns=_known(max, (s.before_ns for s in speeds)),
         after_ns=_known(max, (s.after_ns for s in speeds)),
+        during_ns=_known(max, (s.during_ns for s in speeds)),
         load=_known(max, (s.load for s in speeds)),
         steal_share=_known(max, (s.steal_share for s in speeds)),
         throttled_ns=_sum(s.throttled_ns for s in speeds),

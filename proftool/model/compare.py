@@ -178,7 +178,8 @@ class _Comparison:
             self.witness = significance.witness(pair, 1, steady, float(np.median(noise)) + between**2, shift, sd)
             return significance.compare_counts(base, new, var_base, var_new, between, self.least, self.witness)
         noise = significance.share_noise(values[steady], self.n_base)
-        self.witness = significance.witness(values, self.n_base, steady, noise, shift, sd)
+        beside = self.machine.beside if self.is_worked_time else None
+        self.witness = significance.witness(values, self.n_base, steady, noise, shift, sd, beside)
         return significance.compare_runs(values, self.n_base, floor=self.least, quantum=self._quantum(), seed=self.seed, seen=self.witness)
 
     def _clock(self) -> tuple[Floats, NDArray[np.bool_]]:

@@ -22,11 +22,13 @@ class Git:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Speed:
-    """How fast the machine was around the recording: a short calibrated probe before and after, and what disturbed it."""
+    """How fast the machine was: a short calibrated probe before, during and after the recording, and what disturbed it."""
 
     before_ns: int | None = None
     """Thread CPU time of the fixed probe before the target started; larger is slower."""
     after_ns: int | None = None
+    during_ns: int | None = None
+    """The same, as the mean of many small parts of it on the processor that the target was on; None where it was seldom seen to run."""
     load: float | None = None
     steal_share: float | None = None
     """Part of the machine's CPU time that the hypervisor took during the recording, 0..1."""

@@ -81,6 +81,8 @@ class Witness:
     shift: float
     sd: float
     """What the probes say of the machine (Machine)."""
+    beside: Floats | None = None
+    """Of each run, logarithms of shape (n_runs,), where it was measured during all of them."""
 
 
 def median_shift(ratio: Floats, weight: Floats) -> float:
@@ -99,14 +101,14 @@ def _weighted_median(ordered: Floats, cumulated: Floats) -> float:
     return float(np.sqrt(ordered[min(low, len(ordered) - 1)] * ordered[min(high, len(ordered) - 1)]))
 
 
-def witness(values: Floats, n_base: int, steady: Mask, noise: float, shift: float, sd: float) -> Witness:
+def witness(values: Floats, n_base: int, steady: Mask, noise: float, shift: float, sd: float, beside: Floats | None = None) -> Witness:
     """
     Who says how fast the machine was.
 
     Args:
         values: shape (n_functions, n_runs), base runs first.
         noise: variance of a share of the total is `noise` * p * (1 - p) in one run (1 / number of independent samples).
-        shift, sd: what is known of the machine without the functions.
+        shift, sd, beside: what is known of the machine without the functions.
     """
     n_runs = values.shape[1]
     working = np.where(steady[:, None], values, 0.0)
@@ -138,7 +140,7 @@ def witness(values: Floats, n_base: int, steady: Mask, noise: float, shift: floa
     if abs(together - shift) > np.log(MACHINE_MAX):
         weight[:] = 0.0
         together = shift
-    return Witness(totals, others, weight, steady, together, shift, sd)
+    return Witness(totals, others, weight, steady, together, shift, sd, beside)
 
 
 def share_noise(values: Floats, n_base: int) -> float:
@@ -264,8 +266,11 @@ def compare_runs(
         probe_part, shift, sd, together = np.where(steady, 1 - weight, 0.0), seen.shift, seen.sd, seen.together
     prior = prior_variance(own, n_base, quantum)
     delta, se = statistics(own, labels, prior)
-    sides = _level_shift(level, labels) - shift
-    # The probe says how fast the machine was for the sides as they are; relabelled sides are a mix of both, which it does not know.
+    if seen is not None and seen.beside is not None:
+        sides = _level_shift(level - seen.beside, labels)
+    else:
+        # The probes say how fast the machine was for the sides as they are; relabelled sides are a mix of both, which they do not know.
+        sides = _level_shift(level, labels) - shift
     remains = np.clip(sides, -1.0, 1.0)[:, None] * probe_part[None]
     delta = delta + size * 2 * np.sinh(remains / 2)
     session = 0.0 if seen is None else SESSION_CV**2 + (SHIFT_CV * max(abs(together), abs(shift))) ** 2

@@ -98,7 +98,7 @@ def attach(request: Request, store: SqlRunStore, settings: Settings, say: Say) -
             id = draw_id()
             recover.note(folder, process, choice, request.label, id)
             circumstances = Circumstances(process.cwd or Path.cwd(), speed.start(), command.reader)
-            gathering = Thread(target=circumstances.gather, name="proftool-circumstances", daemon=True)
+            gathering = Thread(target=circumstances.gather, args=(request.pid,), name="proftool-circumstances", daemon=True)
             gathering.start()
             until = "" if request.duration_ns is None else f" for {request.duration_ns / 1e9:g} s"
             say(f"records process {request.pid} with {choice.backend.name}{until}; Ctrl-C ends it and keeps what there is")

@@ -213,15 +213,17 @@ class Circumstances:
 
     def __init__(self, cwd: Path, before: speed.Before, reader: str) -> None:
         self._cwd, self._before, self._reader = cwd, before, reader
+        self._witness: speed.Witness | None = None
         self.git: Git | None = None
         self.speed: Speed | None = None
 
     def finish(self) -> None:
         """Called once, when the target has ended: how fast the machine was."""
-        self.speed = self._before.finish()
+        self.speed = self._before.finish(self._witness)
 
-    def gather(self) -> None:
-        """Called once, when the target's own code may run."""
+    def gather(self, pid: int) -> None:
+        """Called once, when the code of the target, that process, may run."""
+        self._witness = speed.Witness(pid)
         asking = threading.Thread(target=self._ask_git, name="proftool-git", daemon=True)
         asking.start()
         for name in filter(None, (self._reader, *_NEEDED_AFTER)):

@@ -31,6 +31,7 @@ def sampled(
     started_ns: int | None = None,
     random_gaps: bool = False,
     in_line: float = 0.0,
+    beside_sd: float | None = None,
 ) -> Profile:
     """
     One run: ten rounds of all functions, sampled every millisecond; `plant` multiplies functions, `drift` everything.
@@ -40,11 +41,13 @@ def sampled(
         random_gaps: the sampler draws the gaps between samples from an exponential distribution, as py-spy does.
         in_line: in that part of the time the program stands in line for a processor, for 30 samples at a time on average, which the
             kernel's clocks tell as a whole.
+        beside_sd: the machine was measured during the run too, so well; None: it was not.
     """
     speed_told = None
     if machine is not None:
         before, after = (round(1_300_000 * machine * np.exp(rng.normal(0, 0.05))) for _ in range(2))
-        speed_told = Speed(before_ns=before, after_ns=after)
+        during = None if beside_sd is None else round(1_900_000 * machine * np.exp(rng.normal(0, beside_sd)))
+        speed_told = Speed(before_ns=before, after_ns=after, during_ns=during)
         drift *= machine
     recorded = Pass(mode="sample", backend="drawn", clock="wall", speed=speed_told, started_ns=started_ns)
     metrics = [WALL_TIME, *([PREEMPTED_TIME] if in_line else [])]

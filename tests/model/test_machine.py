@@ -12,10 +12,13 @@ from proftool.model.profile import Profile
 SECOND_NS = 10**9
 
 
-def runs(*speeds: float, times: list[int] | None = None) -> list[Profile]:
+def runs(*speeds: float, times: list[int] | None = None, beside_sd: float | None = None) -> list[Profile]:
     """A run on each machine."""
     rng = np.random.default_rng(1)
-    return [sampled(rng, n_samples=20, machine=s, started_ns=times[at] * SECOND_NS if times else None) for at, s in enumerate(speeds)]
+    return [
+        sampled(rng, n_samples=20, machine=s, started_ns=times[at] * SECOND_NS if times else None, beside_sd=beside_sd)
+        for at, s in enumerate(speeds)
+    ]
 
 
 def test_a_small_change_of_the_probe_is_its_own_noise() -> None:
@@ -30,6 +33,20 @@ def test_a_large_change_of_the_probe_is_the_machine() -> None:
     told, still = machine(runs(*[1.0] * 5, *[1.65] * 5), 5, "sample"), machine(runs(*[1.0] * 10), 5, "sample")
     assert told.shift == pytest.approx(np.log(1.65), abs=0.08)
     assert told.sd > still.sd >= STEADY_SD
+
+
+def test_what_was_measured_during_the_runs_is_trusted_more() -> None:
+    """A machine that became 1.25 times slower is known to a third of the doubt that probes before and after leave."""
+    speeds = (*[1.0] * 5, *[1.25] * 5)
+    around, during = (machine(runs(*speeds, beside_sd=sd), 5, "sample") for sd in (None, 0.06))
+    assert during.shift == pytest.approx(np.log(1.25), abs=0.06)
+    assert during.sd < 0.6 * around.sd
+
+
+def test_a_run_that_nobody_measured_beside_leaves_the_probes_around_all() -> None:
+    """Both sides are judged by the same kind of measurement: that of another kind is longer or shorter."""
+    some = [*runs(*[1.0] * 4, beside_sd=0.06), *runs(*[1.0] * 4)]
+    assert machine(some, 4, "sample").probed == pytest.approx(0.0, abs=0.2)
 
 
 def test_sides_swapped_mirror_the_shift() -> None:
