@@ -3,7 +3,7 @@
 A round is one pair of every undecided benchmark. After six pairs only what is obvious stops: the same sign in all, far beyond their
 spread. From then on, at each look (10, 16, 25, … pairs) the benchmarks are judged with the part of
 alpha that became free since the look before (a Bonferroni bound over looks: valid whatever their correlation); an obvious effect
-stops early, the rest goes on to `most_pairs` or until the time is up. Some rounds also
+stops early, once its interval is narrower than itself, the rest goes on to `most_pairs` or until the time is up. Some rounds also
 hold a null pair, base against base: if those disagree with themselves, the measurement is bad and every verdict becomes inconclusive.
 """
 
@@ -75,6 +75,8 @@ class Series:
     base: list[Value] = field(default_factory=list[Value])
     new: list[Value] = field(default_factory=list[Value])
     decided: bool = False
+    claimed: Verdict | None = None
+    """Slower or faster, where only the interval is not of use yet."""
     quantity: Literal["time", "peak"] = "time"
     """What is judged: time by the clock, or peak memory."""
     _next_first: SideName | None = None
@@ -185,8 +187,11 @@ def compare(
             if not one.decided:
                 if early:
                     answer = replace(answer, verdict=obvious(one.log_ratio()))
+                elif one.claimed and sides_with(answer.found, one.claimed):
+                    answer = replace(answer, verdict=one.claimed)
                 answers[one.name] = answer
-                one.decided = answer.verdict is not Verdict.INCONCLUSIVE
+                one.claimed = answer.verdict if answer.verdict in (Verdict.SLOWER, Verdict.FASTER) else None
+                one.decided = answer.verdict is not Verdict.INCONCLUSIVE and (early or not is_wide(answer))
         if late or all(one.decided for one in series):
             break
     control = _control(null)
@@ -246,6 +251,17 @@ def _control(null: Sequence[float]) -> NullControl:
     centre = float(np.median(values))
     bad = p < 0.02 and abs(centre) > 0.01
     return NullControl(verdict="suspect" if bad else "good", n_pairs=len(null), ratio=float(np.exp(centre)), p=p)
+
+
+def is_wide(answer: Compared) -> bool:
+    """Is the interval of a change wider than the change? One pair far off does that to ten; more pairs bear it."""
+    claimed = answer.verdict in (Verdict.SLOWER, Verdict.FASTER)
+    return claimed and answer.found.high - answer.found.low > abs(answer.found.ratio - 1)
+
+
+def sides_with(found: Estimate, verdict: Verdict) -> bool:
+    """Does the interval leave out that nothing, or the opposite, is the case?"""
+    return found.low > 1 if verdict is Verdict.SLOWER else found.high < 1
 
 
 def _inconclusive(answer: Compared) -> Compared:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import random
 import sys
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from proftool.bench.beside import Sharing, benchmark_pair, command_pair, is_single, processors, turns
-from proftool.bench.pairs import Plan, Series, SideName, compare
+from proftool.bench.pairs import Measure, Plan, Series, SideName, compare
 from proftool.bench.processes import Side, Value, measure, measure_command
 from proftool.bench.statistics import Verdict
 from proftool.errors import BackendFailed
@@ -153,6 +154,30 @@ def test_turns_find_two_percent_where_the_machine_wanders_by_thirty() -> None:
     """+2 % in 19 of 20 comparisons; the same values, each process for itself, would not tell 2 % from nothing."""
     verdicts = [compare([Series(name="it", measure=TurnMachine(n, 1.02).pair)], Plan(), seed=n)[0][0].verdict for n in range(20)]
     assert verdicts.count(Verdict.SLOWER) >= 19
+
+
+def test_a_change_is_measured_until_its_interval_is_of_use() -> None:
+    """+8 % is sure after ten pairs; with two of them far off, its interval is wider than 8 %, and it goes on to 16."""
+    far_off = {"even": (), "odd": (3, 7)}
+
+    def pair_of(name: str) -> Measure:
+        machine, done = TurnMachine(3, 1.08), [0]
+
+        def one(names: tuple[SideName, SideName], seed: int) -> tuple[Value, Value]:
+            done[0] += names != ("base", "base")
+            two = machine.pair(names, seed)
+            if done[0] not in far_off[name]:
+                return two
+            far = [replace(v, samples=tuple(2.0 * s for s in v.samples)) if n == "new" else v for n, v in zip(names, two, strict=True)]
+            return far[0], far[1]
+
+        return one
+
+    found = {name: compare([Series(name=name, measure=pair_of(name))], Plan(), seed=3)[0][0] for name in far_off}
+    assert {name: answer.verdict for name, answer in found.items()} == {"even": Verdict.SLOWER, "odd": Verdict.SLOWER}
+    assert len(found["even"].base_ns) == 10
+    assert len(found["odd"].base_ns) > 10
+    assert found["odd"].found.high - found["odd"].found.low < 0.08
 
 
 def test_turns_raise_no_alarm_on_identical_code() -> None:
