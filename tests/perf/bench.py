@@ -129,10 +129,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bench-series-") as name:
         folder = Path(name)
         root = repository(folder, 0.0 if asked.series == "aa" else asked.percent, 700 if asked.series == "command" else 300)
-        for _ in range(asked.rounds):
+        for at in range(asked.rounds):
             match asked.series:
                 case "peers":
-                    row = peers(folder / "peers", asked.percent)
+                    row = peers(folder / f"peers-{at}", asked.percent)  # pyperf overwrites nothing
                 case "command":
                     row = ab(root, *more, "--", "python", "prog.py")
                 case "instructions":
