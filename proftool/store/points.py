@@ -27,6 +27,7 @@ from proftool.contracts_telemetry import Labels, Point, PointQuery, Series
 from proftool.store.points_ageing import Ageing, Retention
 from proftool.store.points_answer import answer
 from proftool.store.points_columns import UNKNOWN, Section, dump_batch, section
+from proftool.store.points_sums import Kept
 from proftool.store.redact import StreamRedactor
 from proftool.units import NS_PER_S
 
@@ -74,6 +75,7 @@ class SqlMetricStore:
         self._database = database
         self._redactor = StreamRedactor(redact)
         self._retention = retention or Retention()
+        self._kept = Kept()
         self._places: dict[Family, dict[Labels, Place]] = {}
         self._cached_s = time.monotonic()
 
@@ -174,7 +176,7 @@ class SqlMetricStore:
     def find_series(self, query: PointQuery) -> Sequence[Series]:
         """By service, name and labels; UsageError where the answer would not fit into memory."""
         with self._snapshot() as connection:
-            return () if connection is None else answer(connection, query)
+            return () if connection is None else answer(connection, query, self._kept)
 
     def names(self, *, service: str | None = None) -> Sequence[tuple[str, str, str, str]]:
         """(service, name, kind, unit) of every metric, sorted."""

@@ -80,10 +80,13 @@ class History:
         self._readings: list[Reading] = []
         self._times: list[float] = []
         self._bounds: tuple[float, ...] = ()
+        self._windows: dict[float, Window | None] = {}
+        """Up to the newest reading: a rule asks for the same one as value and as verdict."""
 
     def add(self, reading: Reading, bounds: tuple[float, ...]) -> None:
         """The newest reading."""
         self._bounds = bounds or self._bounds
+        self._windows.clear()
         self._readings.append(reading)
         self._times.append(reading.time_s)
         # The newest reading that is old enough for the longest window stays, all before it go.
@@ -98,6 +101,11 @@ class History:
 
     def window(self, seconds: float) -> Window | None:
         """The last so many seconds, or as many as there are; None of fewer than two readings."""
+        if seconds not in self._windows:
+            self._windows[seconds] = self._window(seconds)
+        return self._windows[seconds]
+
+    def _window(self, seconds: float) -> Window | None:
         if len(self._readings) < 2:
             return None
         new = self._readings[-1]

@@ -26,6 +26,7 @@ PERIOD_S = 30 * 86400.0
 STEP_S = 60
 LOOK_BACK_S = 24 * 3600
 BUDGET_STEP_S = 6 * 3600
+_BUDGET_NS = BUDGET_STEP_S * NS_PER_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +97,7 @@ def alarms(metrics: MetricStore, project: Path | None, now_ns: int) -> Alarms:
     states: list[RuleState] = []
     budgets: list[Budget] = []
     services = metrics.services()
-    when = TimeRange(since_ns=now_ns - LOOK_BACK_S * NS_PER_S, until_ns=now_ns, step_ns=STEP_S * NS_PER_S)
+    when = _when(now_ns)
     for index, rule in enumerate(rules):
         found = False
         for service in services:
@@ -104,16 +105,23 @@ def alarms(metrics: MetricStore, project: Path | None, now_ns: int) -> Alarms:
             if not series:
                 continue
             found = True
-            recent = readings(series)
+            recent = readings(series, now_ns)
             # A rule that learns keeps what it learned: each service gets its own.
             states.append(_judged(load_rules(file)[index] if file and isinstance(rule, Degradation) else rule, service, recent))
             if isinstance(rule, Slo):
-                budgets.append(_budget(metrics, service, rule, series, recent, now_ns))
+                budgets.append(_budget(metrics, service, rule, series, recent, when, now_ns))
         if not found:
             states.append(_state(rule, "", "no data", "no service has stored this metric in the last day", ()))
     order = {"firing": 0, "pending": 1, "ok": 2, "no data": 3}
     states.sort(key=lambda one: (order[one.state], one.service, one.name))
     return Alarms(rules=tuple(states), budgets=tuple(budgets), file="pyproject.toml" if file else None, n_rules=len(rules))
+
+
+def _when(now_ns: int) -> TimeRange:
+    """A day and the hours to a whole step of a budget before it: whole steps since the epoch, of which the store keeps the sums."""
+    step_ns = STEP_S * NS_PER_S
+    since_ns = (now_ns - LOOK_BACK_S * NS_PER_S) // _BUDGET_NS * _BUDGET_NS
+    return TimeRange(since_ns=since_ns, until_ns=-(-now_ns // step_ns) * step_ns, step_ns=step_ns)
 
 
 def _series(metrics: MetricStore, service: str, rule: Rule, when: TimeRange) -> Sequence[Series]:
@@ -176,14 +184,17 @@ def _words(rule: Rule) -> str:
             return rule.name
 
 
-def _budget(metrics: MetricStore, service: str, rule: Slo, series: Sequence[Series], recent: Readings, now_ns: int) -> Budget:
-    """`series` are those of the last day, which are not asked for again: most of what there is is of it, and coarser before."""
-    since_ns, day_ns, step_ns = now_ns - int(PERIOD_S) * NS_PER_S, now_ns - LOOK_BACK_S * NS_PER_S, BUDGET_STEP_S * NS_PER_S
-    before = _requests(_series(metrics, service, rule, TimeRange(since_ns=since_ns, until_ns=day_ns, step_ns=step_ns)), rule)
+def _budget(
+    metrics: MetricStore, service: str, rule: Slo, series: Sequence[Series], recent: Readings, when: TimeRange, now_ns: int
+) -> Budget:
+    """`series` are those of `when`, which are not asked for again: most of what there is is of it, and coarser before."""
+    since_ns, step_ns = (now_ns - int(PERIOD_S) * NS_PER_S) // _BUDGET_NS * _BUDGET_NS, _BUDGET_NS
+    before = _requests(_series(metrics, service, rule, TimeRange(since_ns=since_ns, until_ns=when.since_ns, step_ns=step_ns)), rule)
+    n_steps = (when.since_ns - since_ns) // step_ns
     last = _requests(series, rule)
-    last = last.reshape(2, -1, BUDGET_STEP_S // STEP_S).sum(axis=2)
-    n_steps = (day_ns - since_ns) // step_ns
+    last = np.pad(last, ((0, 0), (0, -last.shape[1] % (BUDGET_STEP_S // STEP_S)))).reshape(2, -1, BUDGET_STEP_S // STEP_S).sum(axis=2)
     totals = np.concatenate([before if before.size else np.zeros((2, n_steps), np.int64), last], axis=1)
+    ends_ns = [min(since_ns + (step + 1) * step_ns, now_ns) for step in range(totals.shape[1])]
     n, bad = (int(one) for one in totals.sum(axis=1))
     allowed = n * (1 - rule.objective)
     history = History(rule.keep_s)
@@ -202,9 +213,9 @@ def _budget(metrics: MetricStore, service: str, rule: Slo, series: Sequence[Seri
         n=n,
         n_bad=bad,
         left_share=1 - bad / allowed if allowed else None,
-        known_s=float(sum(known) * BUDGET_STEP_S),
+        known_s=sum(end - (since_ns + step * step_ns) for step, end in enumerate(ends_ns) if known[step]) / NS_PER_S,
         burns=tuple((seconds, rule.burn(history, seconds)) for seconds in windows),
-        days_ms=tuple((since_ns + (step + 1) * step_ns) / 1e6 for step in range(len(known))),
+        days_ms=tuple(end / 1e6 for end in ends_ns),
         left=left,
     )
 

@@ -26,11 +26,11 @@ class Readings:
     """Of the buckets."""
 
 
-def readings(series: Sequence[Series]) -> Readings:
-    """All series summed; they have the same steps."""
+def readings(series: Sequence[Series], now_ns: int | None = None) -> Readings:
+    """All series summed; they have the same steps, of which one that is not over ends now."""
     if not series:
         return Readings(readings=(), bounds=())
-    times_ns = series[0].times_ns
+    times_ns = series[0].times_ns if now_ns is None else tuple(min(time_ns, now_ns) for time_ns in series[0].times_ns)
     values: NDArray[np.float64] = np.array([[np.nan if value is None else value for value in one.values] for one in series], np.float64)
     known = [any(one.values[step] is not None for one in series) for step in range(len(times_ns))]
     is_gauge = all(one.kind == "gauge" for one in series)

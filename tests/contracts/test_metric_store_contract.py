@@ -234,6 +234,38 @@ def test_ageing_keeps_every_sum(make: Make) -> None:
     assert store.names() == ()
 
 
+def test_who_asks_again_is_told_what_another_process_is(make: Make) -> None:
+    """
+    Over hours that move on, in whole steps or not: points come, series are new, blocks are folded, made coarser and forgotten, and
+    who has asked before has the same answer as who has not.
+    """
+    asks, writes, chance = make(), make(), random.Random(11)
+    values: dict[tuple[str, str], list[int]] = {}
+    for hour in range(40):
+        points: list[Point] = []
+        for minute in range(0, 60, 5):
+            at = hour * 3600 + minute * 60
+            for process, kind in (("a:1", "x"), ("a:1", "y"), *([("b:2", "x")] if hour > 7 else [])):
+                counts = values.setdefault((process, kind), [0, 0, 0])
+                counts[chance.randrange(3)] += chance.randrange(1, 9)
+                about = {"process": process, "time_ns": T + at * S, "labels": (("kind", kind), ("n", "1"))}
+                marks = (Exemplar(T + at * S, f"{at:032x}", f"{at:016x}", 0.5),) if chance.random() < 0.1 else ()
+                points.append(replace(HISTOGRAM, value=float(sum(counts)), counts=tuple(counts), exemplars=marks, **about))
+        writes.add_points(points)
+        while writes.roll_up(T + (hour + 1) * 3600 * S) and chance.random() < 0.7:
+            pass
+        for since_s, step_s in ((hour * 3600 - 4 * 3600, 600), (hour * 3600 - 4 * 3600 + 77, 600), (0, 3600)):
+            for by in (None, ("kind",), ()):
+                asked = {"since_ns": T + max(since_s, 0) * S, "of_s": 6 * 3600, "step_s": step_s, "by": by, "name": "took"}
+                assert ask(asks, **asked) == ask(make(), **asked), (hour, since_s, step_s, by)
+    while writes.roll_up(T + 3 * 86_400 * S):
+        pass
+    assert ask(asks, of_s=2 * 86_400, step_s=3600) == ask(make(), of_s=2 * 86_400, step_s=3600) != ()
+    while writes.roll_up(T + 40 * 86_400 * S):
+        pass
+    assert ask(asks, of_s=2 * 86_400, step_s=3600) == ()
+
+
 def test_what_is_no_number_or_no_histogram_is_refused(store: MetricStore) -> None:
     """Told by its number, and the rest is kept."""
     bad = [replace(GAUGE, value=float("nan")), replace(GAUGE, value=float("inf")), replace(HISTOGRAM, counts=(1,))]
