@@ -118,6 +118,14 @@ def simulate(rounds: int) -> None:
                     new = [drawn(rng, shares=shares, plant={"transform": 1 + effect}) for _ in range(runs)]
                     found += next(iter(flagged(diff(base, new)).items()), None) == ("transform", "slower")
                 told(f"first: +{100 * effect:.0f} % in {100 * share:.0f} % of the time, {runs} a side", found, n)
+    for drift in (1.0, 1.3):
+        for effect in (0.0, 0.3):
+            rng = np.random.default_rng([round(10 * drift), round(100 * effect)])
+            shares, more, found, n = {"transform": 0.97, "rest": 0.03}, {"plant": {"transform": 1 + effect}}, 0, max(rounds // 4, 20)
+            for _ in range(n):
+                base, new = [drawn(rng, shares=shares) for _ in range(5)], [drawn(rng, drift, shares=shares, **more) for _ in range(5)]
+                found += bool(flagged(diff(base, new)))
+            told(f"flagged: {100 * effect:+.0f} % in all of a program, 5 a side, second {drift:g} x slower", found, n)
 
 
 def record(rounds: int) -> None:
