@@ -113,17 +113,16 @@ def _add_blocks(connection: Connection, lines: _Lines, kept: Kept) -> None:
         return
     asked = select(c.id, c.from_ns, c.until_ns, func.length(c.content)).where(*those)
     blocks = [Block(*row) for row in connection.execute(asked)]
-    found = {block: kept.get(question, block) for block in blocks}
-    missing = {block.id: block for block, own in found.items() if own is None}
+    found = {block: own for block in blocks if (own := kept.get(question, block)) is not None}
+    missing = {block.id: block for block in blocks if block not in found}
     numbers = list(missing)
     for start in range(0, len(numbers), _CHUNK):
         for number, content in connection.execute(select(c.id, c.content).where(c.id.in_(numbers[start : start + _CHUNK]))):
             block = missing[number]
-            found[block] = own = lines.sums(*load_block(content, metric.buckets))
-            kept.put(question, block, own)
-    for block in sorted(blocks, key=lambda one: one.from_ns):
-        if (own := found[block]) is not None:
-            lines.add_sums(own, lines.since_ns // lines.query.step_ns)
+            found[block] = lines.sums(*load_block(content, metric.buckets))
+            kept.put(question, block, found[block])
+    for block in blocks:
+        lines.add_sums(found[block], lines.since_ns // lines.query.step_ns)
 
 
 def _not_folded(connection: Connection, metric: Metric, wanted: _Wanted, batches: Sequence[Section]) -> tuple[Rows, list[Marked]] | None:
