@@ -1,8 +1,8 @@
 """A small process that starts one command and says what it cost: standard library only, run by path as `python -I -S _starter.py`.
 
-    python -I -S _starter.py PROCESSOR COMMAND…        -> one JSON object on file descriptor `PROFTOOL_BENCH_FD`
+    python -I -S _starter.py PROCESSOR LEVELS COMMAND…        -> one JSON object on file descriptor `PROFTOOL_BENCH_FD`
 
-PROCESSOR: the number of the one that the command is bound to, or `-`.
+PROCESSOR: the number of the one that the command is bound to, or `-`. LEVELS: how many levels of niceness it yields to others, 0 or more.
 
 A process begins with the peak memory of the process that it was forked from (Linux keeps `ru_maxrss` over `exec`), so a command
 that a large process starts is said to need at least what that one does. This one needs less than any Python program.
@@ -10,6 +10,7 @@ that a large process starts is said to need at least what that one does. This on
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -18,10 +19,12 @@ import time
 
 def main(argv: list[str]) -> None:
     """Run the command; its cost and how it ended."""
-    descriptor, command = int(os.environ.pop("PROFTOOL_BENCH_FD")), argv[1:]
+    descriptor, command = int(os.environ.pop("PROFTOOL_BENCH_FD")), argv[2:]
     os.set_inheritable(descriptor, False)
     if argv[0] != "-":
         os.sched_setaffinity(0, {int(argv[0])})
+    if argv[1] != "0":
+        yield_by(int(argv[1]))
     before = steal()
     begin = time.perf_counter_ns()
     try:
@@ -41,6 +44,13 @@ def main(argv: list[str]) -> None:
         }
     with os.fdopen(descriptor, "wb") as out:
         out.write(json.dumps(answer).encode())
+
+
+def yield_by(levels: int) -> None:
+    """Take less of a shared processor; where the kernel groups processes by session (`sched(7)`, autogroup), that of the session counts."""
+    os.nice(levels)
+    with contextlib.suppress(OSError), open("/proc/self/autogroup", "w", encoding="ascii") as file:
+        file.write(str(levels))
 
 
 def steal() -> int:

@@ -1,10 +1,11 @@
 """Pairs of fresh processes, round-robin over the benchmarks, until each is decided; beside.py says how a pair shares the machine.
 
-A round is one pair of every undecided benchmark. After six pairs only what is obvious stops: the same sign in all, far beyond their
-spread. From then on, at each look (10, 16, 25, … pairs) the benchmarks are judged with the part of
+A round is one pair of every undecided benchmark. After five and six pairs only what is obvious stops: the same sign in all, far beyond
+their spread. From then on, at each look (10, 16, 25, … pairs) the benchmarks are judged with the part of
 alpha that became free since the look before (a Bonferroni bound over looks: valid whatever their correlation); an obvious effect
-stops early, once its interval is narrower than itself, the rest goes on to `most_pairs` or until the time is up. Some rounds also
-hold a null pair, base against base: if those disagree with themselves, the measurement is bad and every verdict becomes inconclusive.
+stops early, once its interval is narrower than itself, the rest goes on to `most_pairs` or until the time is up. From the seventh on every
+other round also holds a null pair, base against base: if those disagree with themselves, the measurement is bad and every verdict becomes
+inconclusive.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import numpy as np
 
 from proftool.bench.processes import Value
 from proftool.bench.statistics import (
-    OBVIOUS_PAIRS,
+    OBVIOUS_T,
     Estimate,
     Floats,
     Verdict,
@@ -41,6 +42,8 @@ ALPHA = 0.01
 FLOOR = 0.01
 """Relative changes below it are not claimed."""
 PEAK_FLOOR_BYTES = 1 << 18
+LEAST_NULL_PAIRS = 7
+"""Of six pairs no p is below 2/64, so they can't be suspect."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,13 +56,15 @@ class Plan:
     """Judge with what there is at the first look after this long; None goes on to the last pair."""
     floor: float = FLOOR
     alpha: float = ALPHA
-    null_every: int = 3
-    """One null pair in so many rounds."""
+    null_from: int = 6
+    """Rounds before the first null pair: fewer than seven of them can't speak, and what is obvious needs none."""
+    null_every: int = 2
+    """One null pair in so many rounds from then on."""
 
     def looks(self) -> list[int]:
         """Numbers of pairs at which is judged."""
         looks = [self.first_look]
-        early = [OBVIOUS_PAIRS] if self.first_look > OBVIOUS_PAIRS else []
+        early = [look for look in sorted(OBVIOUS_T) if look < self.first_look]
         while looks[-1] < self.most_pairs:
             looks.append(min(round(looks[-1] * 1.5) + 1, self.most_pairs))
         return early + looks
@@ -173,7 +178,7 @@ def compare(
                 base, new = one.pair(order)
                 one.base.append(base)
                 one.new.append(new)
-            if done % plan.null_every == 0:
+            if done >= plan.null_from and (done - plan.null_from) % plan.null_every == 0:
                 null.append(_null_pair(order.choice(open_series), order))
             done += 1
             if progress:
@@ -244,7 +249,7 @@ def _peak_verdict(base: Floats, new: Floats) -> str:
 
 
 def _control(null: Sequence[float]) -> NullControl:
-    if len(null) < 5:
+    if len(null) < LEAST_NULL_PAIRS:
         return NullControl(verdict="good", n_pairs=len(null), ratio=None, p=None)
     values = np.array(null)
     p = sign_flip_p(values)

@@ -137,11 +137,19 @@ class Running:
 
     @classmethod
     def of_command(
-        cls, side: Side, command: Sequence[str], seed: int, *, env: Mapping[str, str] | None = None, processor: int | None = None
+        cls,
+        side: Side,
+        command: Sequence[str],
+        seed: int,
+        *,
+        env: Mapping[str, str] | None = None,
+        processor: int | None = None,
+        levels: int = 0,
     ) -> Self:
-        """A command line, bound to one processor if one is named."""
+        """A command line, bound to one processor if one is named, so many levels of niceness below the others."""
         bound = "-" if processor is None else str(processor)
-        return cls([sys.executable, "-I", "-S", str(STARTER), bound, *command], side.root, side.environment(seed) | dict(env or {}))
+        starter = [sys.executable, "-I", "-S", str(STARTER), bound, str(levels)]
+        return cls([*starter, *command], side.root, side.environment(seed) | dict(env or {}))
 
     def __enter__(self) -> Self:
         return self

@@ -137,7 +137,8 @@ def cause_row(cause: Cause) -> dict[str, object]:
 def comparison_lines(found: Comparison) -> list[str]:
     """What was compared, then each benchmark with its verdict and its causes."""
     pairs = max((len(a.base_ns) for a in found.answers), default=0)
-    lines = [f"  {found.base} ↔ {found.new}   {pairs} pairs, {found.seconds:.0f} s   A/A control: {found.control.verdict}"]
+    control = found.control.verdict if found.control.ratio is not None else "too few pairs to tell"
+    lines = [f"  {found.base} ↔ {found.new}   {pairs} pairs, {found.seconds:.0f} s   A/A control: {control}"]
     # The name of a single command was just typed.
     named = any("::" in a.name for a in found.answers)
     for a in found.answers:

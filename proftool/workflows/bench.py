@@ -16,7 +16,7 @@ from typing import Literal
 import msgspec
 
 from proftool.bench import checkouts
-from proftool.bench.beside import TURN_NS, Sharing, benchmark_pair, command_pair, is_single, turns
+from proftool.bench.beside import TURN_NS, Commands, Sharing, benchmark_pair, is_single, turns
 from proftool.bench.checkouts import Setting
 from proftool.bench.measured import Measured
 from proftool.bench.pairs import Plan, Series, SideName, compare
@@ -159,7 +159,7 @@ def words_of(command: Sequence[str], side: Side) -> list[str]:
 def _of_command(asked: Asked, both: Mapping[SideName, Side]) -> Subject:
     command = asked.command or ()
     first: list[Value] = []
-    for side in both.values():
+    for side in (both["base"], both["new"]):
         value, wrong = seen_outside(side, words_of(command, side), seed=1)
         first.append(value)
         _refuse_outside(side, wrong)
@@ -170,9 +170,7 @@ def _of_command(asked: Asked, both: Mapping[SideName, Side]) -> Subject:
     def apart(side: Side, seed: int) -> Value:
         return measure_command(side, words_of(command, side), seed=seed)
 
-    def beside(sides: tuple[Side, Side], seed: int) -> tuple[Value, Value]:
-        return command_pair(sides, (words_of(command, sides[0]), words_of(command, sides[1])), seed=seed)
-
+    beside = Commands(partial(words_of, command), (both["base"], both["new"]), first).pair
     sharing = Sharing(both, apart, beside if clock == "cpu" and not asked.apart and is_single(first) else None)
     series = Series(name=" ".join(command), measure=sharing.pair, clock=clock, quantity=asked.quantity)
     words = words_of(command, both["base"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import sys
 from dataclasses import replace
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from proftool.bench.beside import Sharing, benchmark_pair, command_pair, is_single, processors, turns
+from proftool.bench.beside import Commands, Sharing, benchmark_pair, command_pair, is_single, levels, processors, turns
 from proftool.bench.pairs import Measure, Plan, Series, SideName, compare
 from proftool.bench.processes import Side, Value, measure, measure_command
 from proftool.bench.statistics import Verdict
@@ -85,6 +86,32 @@ def test_two_runs_of_a_command_share_a_processor(side: Side) -> None:
     short, long = command_pair((side, side), (words[0], words[1]), seed=1)
     assert 0.2e9 <= short.cpu_ns < long.cpu_ns
     assert long.cpu_ns >= 0.6e9
+
+
+@binds
+def test_the_shorter_of_two_runs_yields_so_that_both_end_together(side: Side) -> None:
+    """0.2 s and 0.8 s of work beside each other: the shorter takes most of the longer one's time, by a guess and by the pairs before."""
+    program = "import time\nend = time.process_time() + {}\nwhile time.process_time() < end: pass\n"
+    other = replace(side, name="other")
+    seconds = {"here": 0.2, "other": 0.8}
+    equals = [Value(cpu_ns=1e9, wall_ns=1e9, loops=1, peak_bytes=1, involuntary_switches=0)] * 2
+
+    def words(one: Side) -> list[str]:
+        return [sys.executable, "-c", program.format(seconds[one.name])]
+
+    commands = Commands(words, (side, other), equals)
+    short, long = commands.pair((side, other), 1)
+    assert short.wall_ns < 0.8 * long.wall_ns
+    guessed = Commands(words, (side, other), (short, long))
+    for by, sides in ((commands, (other, side)), (commands, (side, other)), (guessed, (other, side))):
+        two = dict(zip([one.name for one in sides], by.pair(sides, 1), strict=True))
+        assert two["here"].wall_ns > 0.8 * two["other"].wall_ns
+        assert two["here"].cpu_ns < 0.5 * two["other"].cpu_ns
+
+
+def test_how_far_the_shorter_yields() -> None:
+    """By levels of a quarter; equals do not, nor do those that differ by less than a half of a level; there are 19 levels."""
+    assert [levels(math.log(ratio)) for ratio in (1.0, 1.1, 1.25, 1.6, 0.625, 1e9)] == [(0, 0), (0, 0), (1, 0), (2, 0), (0, 2), (19, 0)]
 
 
 @binds
