@@ -25,7 +25,7 @@ from proftool.model.profile import Metric, MetricKind, Profile, UInt8Array
 from proftool.model.significance import ALPHA, Floats, Tested, Witness
 from proftool.model.tree import Tree, function_total, node_function, node_self
 from proftool.model.union_profile import union_profile
-from proftool.model.within import with_calls, within_variance
+from proftool.model.within import quantum_ns, with_calls, within_variance
 from proftool.units import NS_PER_S, Unit, people
 
 FLOOR_SHARE = 0.005
@@ -203,7 +203,7 @@ class _Comparison:
         return np.where(works[:, None], cpu, self.self_values), works
 
     def _quantum(self) -> float:
-        weights = [float(np.median(p.samples.weight)) * scale for p, scale in zip(self.profiles, self.scale, strict=True) if len(p.samples)]
+        weights = [quantum_ns(p) * scale for p, scale in zip(self.profiles, self.scale, strict=True) if len(p.samples)]
         return float(np.mean(weights)) if weights and self.metric.unit is Unit.NANOSECONDS else 0.0
 
     def _exact(self, values: Floats) -> Tested:

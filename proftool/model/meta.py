@@ -59,6 +59,11 @@ class Pass:
     rate_kept_hz: float | None = None
     """What the overhead guard let stand of the rate asked for, as a mean; None where it let it all stand."""
     rate_achieved_hz: float | None = None
+    visit_error_ns: int | None = None
+    """
+    How far at most the begin and the end of a visit to a function are off, where that is less than the weight of a sample: of samples
+    that are taken at calls and returns a heavy one tells that nothing else ran. None: as far as a sample weighs.
+    """
     samples: int | None = None
     missed: int | None = None
     errors: int | None = None

@@ -35,10 +35,35 @@ def within_variance(profile: Profile, functions: Int32Array, values: Floats, sca
     function, lane = functions[samples.node[order]], samples.lane[order]
     fresh = np.ones(len(function), bool)
     fresh[1:] = (function[1:] != function[:-1]) | (lane[1:] != lane[:-1])
+    factor = BETWEEN_COUNTS * over_dispersion(samples.time_ns[order][fresh], function[fresh])
+    if (error_ns := visit_error_ns(profile)) is not None:
+        return factor * scale**2 * visit_variance(function, fresh, samples.weight[order], n_functions, error_ns)
     n = np.bincount(function, minlength=n_functions)
     spread = count_variance(function, fresh, n_functions, in_line, CLUMP_NS / max(float(np.median(samples.weight)), 1.0))
     each = np.where(n > 0, values / np.maximum(n, 1), float(np.median(samples.weight)) * scale)
-    return BETWEEN_COUNTS * spread * each**2 * over_dispersion(samples.time_ns[order][fresh], function[fresh])
+    return factor * spread * each**2
+
+
+def visit_error_ns(profile: Profile) -> int | None:
+    """How far the ends of visits are off; None: as far as a sample weighs, or nobody knows."""
+    found = [one.visit_error_ns for one in profile.meta.passes if one.mode == "sample"]
+    return max((error for error in found if error is not None), default=None) if None not in found else None
+
+
+def quantum_ns(profile: Profile) -> float:
+    """What its samples cannot tell from nothing."""
+    return float(visit_error_ns(profile) or np.median(profile.samples.weight))
+
+
+def visit_variance(function: NDArray[np.int32], fresh: Mask, weight: NDArray[np.int64], n: int, error_ns: int) -> Floats:
+    """Variance of each function's time, ns²: as its visits' lengths vary, and what both ends of each are off."""
+    starts = np.flatnonzero(fresh)
+    length = np.add.reduceat(weight, starts).astype(np.float64)
+    of = function[starts]
+    visits = np.bincount(of, minlength=n).astype(np.float64)
+    mean = np.bincount(of, length, n) / np.maximum(visits, 1)
+    within = np.bincount(of, (length - mean[of]) ** 2, n)
+    return within * visits / np.maximum(visits - 1, 1) + np.maximum(visits, 1) * float(error_ns) ** 2
 
 
 def count_variance(function: NDArray[np.int32], fresh: Mask, n: int, in_line: float = 0.0, clump: float = 1.0) -> Floats:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -32,6 +33,7 @@ def sampled(
     random_gaps: bool = False,
     in_line: float = 0.0,
     beside_sd: float | None = None,
+    at_returns: bool = False,
 ) -> Profile:
     """
     One run: ten rounds of all functions, sampled every millisecond; `plant` multiplies functions, `drift` everything.
@@ -42,6 +44,7 @@ def sampled(
         in_line: in that part of the time the program stands in line for a processor, for 30 samples at a time on average, which the
             kernel's clocks tell as a whole.
         beside_sd: the machine was measured during the run too, so well; None: it was not.
+        at_returns: the sampler looks when a function returns, and nowhere else: a sample for each of the ten rounds of a function.
     """
     speed_told = None
     if machine is not None:
@@ -49,7 +52,10 @@ def sampled(
         during = None if beside_sd is None else round(1_900_000 * machine * np.exp(rng.normal(0, beside_sd)))
         speed_told = Speed(before_ns=before, after_ns=after, during_ns=during)
         drift *= machine
-    recorded = Pass(mode="sample", backend="drawn", clock="wall", speed=speed_told, started_ns=started_ns)
+    recorded = Pass(
+        mode="sample", backend="drawn", clock="wall", speed=speed_told, started_ns=started_ns,
+        visit_error_ns=QUANTUM_NS if at_returns else None,
+    )  # fmt: skip
     metrics = [WALL_TIME, *([PREEMPTED_TIME] if in_line else [])]
     builder = ProfileBuilder([replace(metric, mode="sample") for metric in metrics], Meta(passes=(recorded,)))
     lane = builder.lane()
@@ -60,6 +66,12 @@ def sampled(
     own = np.exp(rng.normal(0, own_cv, len(names)))
     each = np.array([shares[name] * (plant or {}).get(name, 1.0) for name in names]) * own * speed * n_samples * QUANTUM_NS / 10
     ends = np.cumsum(np.concatenate([each * np.exp(rng.normal(0, 0.05)) for _ in range(10)]))
+    if at_returns:
+        for at, (begin, end) in enumerate(pairwise([0.0, *ends.tolist()])):
+            weight = round(end - begin + rng.uniform(-0.5, 0.5) * QUANTUM_NS)
+            builder.add(nodes[at % len(names)], lane, 0, weight)
+            builder.sample(round(end), lane, nodes[at % len(names)], weight)
+        return builder.build()
     if random_gaps:
         times = np.cumsum(rng.exponential(QUANTUM_NS, int(2 * ends[-1] / QUANTUM_NS) + 50))
         times = times[times < ends[-1]]

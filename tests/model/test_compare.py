@@ -12,7 +12,7 @@ from text_profile import profile_from_text
 from proftool.errors import NotComparable
 from proftool.model.compare import diff
 from proftool.model.diff import VERDICTS, Verdict
-from proftool.model.profile import PEAK_BYTES, SAMPLES
+from proftool.model.profile import PEAK_BYTES, SAMPLES, Profile
 from proftool.model.tree import metric_total
 
 
@@ -166,6 +166,19 @@ def test_what_filled_each_peak_is_told() -> None:
     assert "At the peak of old" in told
     assert "At the peak of fresh" in told
     assert "`load`" in told.partition("At the peak of fresh")[2]
+
+
+def test_few_samples_that_tell_whole_visits_are_enough() -> None:
+    """Sixty samples of a sampler that looks at returns: +30 % by one run a side in 19 of 20, and identical programs in none of 40."""
+    rng = np.random.default_rng(5)
+    found = [flagged(diff(*(one_of(rng, plant=plant) for plant in ({}, {"transform": 1.3})))) for _ in range(20)]
+    assert sum(next(iter(one.items()), None) == ("transform", "slower") for one in found) >= 19
+    assert sum(bool(flagged(diff(one_of(rng), one_of(rng)))) for _ in range(40)) == 0
+
+
+def one_of(rng: np.random.Generator, **more: object) -> list[Profile]:
+    """One run, of a sampler that looks at returns, on a machine that is as fast for all."""
+    return [sampled(rng, at_returns=True, speed_cv=0.0, machine=1.0, beside_sd=0.02, **more)]  # pyright: ignore[reportArgumentType]
 
 
 def test_single_runs_are_marked_weak() -> None:

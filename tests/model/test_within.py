@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from proftool.model.within import count_variance, over_dispersion
+from proftool.model.within import count_variance, over_dispersion, visit_variance
 
 
 def test_counts_at_random_times_vary_as_counts_do() -> None:
@@ -25,6 +25,16 @@ def test_counts_at_even_times_vary_only_at_the_ends_of_visits() -> None:
     function = (np.arange(1000) % 100 < 40).astype(np.int32)
     fresh = np.diff(function, prepend=-1) != 0
     assert count_variance(function, fresh, 2)[1] == 10  # visits, against 400 samples
+
+
+def test_a_heavy_sample_at_a_return_tells_the_whole_visit() -> None:
+    """Three visits of 70 ms and three of 10 to 30, whose ends are off by a millisecond: as sure as their lengths are alike."""
+    ms = 1_000_000
+    function = np.array([0, 1, 0, 1, 0, 1], np.int32)
+    weight = np.array([70, 10, 70, 20, 70, 30], np.int64) * ms
+    alike, different = visit_variance(function, np.ones(6, bool), weight, 2, ms) / ms**2
+    assert alike == 3
+    assert different == 3 * 100 + 3  # three times the variance of a length
 
 
 def test_a_clump_is_one_event() -> None:

@@ -138,7 +138,12 @@ def read(recording: Recording) -> Profile:
     overhead_ns = max((part.overhead_ns for _, part in parts), default=None)
     asked_hz = recording.options.rate_hz or DEFAULT_RATE_HZ
     kept_hz = min((low[4] for _, part in parts for low in part.lowered), default=None)
-    one = replace(meta.passes[0], overhead_ns=overhead_ns, rate_kept_hz=None if kept_hz is None else min(kept_hz, asked_hz))
+    one = replace(
+        meta.passes[0],
+        overhead_ns=overhead_ns,
+        rate_kept_hz=None if kept_hz is None else min(kept_hz, asked_hz),
+        visit_error_ns=round(NS_PER_S / min(kept_hz or asked_hz, asked_hz)),  # it looks at the first call or return that is due
+    )
     return reader.build(meta=replace(meta, passes=(one,)))
 
 
