@@ -12,6 +12,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from proftool.model.profile import Profile
 
 Attribute = str | bool | int | float | tuple[str, ...] | tuple[bool, ...] | tuple[int, ...] | tuple[float, ...]
@@ -259,9 +262,9 @@ class PointQuery:
     step_ns: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Series:
-    """One series over time, its processes added up; None where nothing is known of a step."""
+    """One series over time, its processes added up."""
 
     service: str
     name: str
@@ -271,12 +274,28 @@ class Series:
     edges: tuple[float, ...]
     times_ns: tuple[int, ...]
     """Ends of the steps."""
-    values: tuple[float | None, ...]
-    """Of a counter the increase in the step, of a histogram that of its sum, of a gauge the last reading."""
-    counts: tuple[tuple[int, ...] | None, ...]
-    """Of a histogram: the increase of each bucket in the step."""
+    numbers: NDArray[np.float64]
+    """
+    Of a counter the increase in the step, of a histogram that of its sum, of a gauge the last reading; NaN where nothing is known.
+    Shape (n_steps,).
+    """
+    grown: NDArray[np.int64]
+    """Of a histogram the increase of each bucket in the step, 0 where nothing is known. Shape (n_steps, n_buckets), else (n_steps, 0)."""
     exemplars: tuple[Exemplar, ...] = ()
     """Newest last, a bounded number."""
+
+    @property
+    def values(self) -> tuple[float | None, ...]:
+        """The numbers; None where nothing is known."""
+        return tuple(None if value != value else value for value in self.numbers.tolist())
+
+    @property
+    def counts(self) -> tuple[tuple[int, ...] | None, ...]:
+        """The buckets of each step; None where nothing is known, and of what is no histogram."""
+        if self.kind != "histogram":
+            return (None,) * len(self.times_ns)
+        steps = zip(self.grown.tolist(), self.numbers.tolist(), strict=True)
+        return tuple(None if value != value else tuple(row) for row, value in steps)
 
 
 class MetricStore(Protocol):

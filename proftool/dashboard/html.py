@@ -1,5 +1,7 @@
 """Pages as text: the templates, and a view's document inside its page, so that it is painted without a second question.
 
+A view's page comes in two parts: what the browser needs for loading style and front end, and then, as soon as it is known, the document.
+
 Whatever came from a service or a run stands in a page in two ways only: escaped by the template, or as JSON with `<` escaped inside a data
 block, which the front end puts on the page as text nodes. No page holds a script; both it and the style come from this server.
 """
@@ -18,6 +20,7 @@ from proftool.dashboard.assets import digest
 from proftool.errors import NotComparable, ProftoolError, RunNotFound
 
 THEMES = ("light", "dark")
+_INSIDE = "<!-- the document -->"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +55,24 @@ class Html:
         )
         return HTMLResponse(shown.encode("utf-8", "replace"), status)
 
-    def view(self, request: Request, name: str, document: object, *, title: str, here: str) -> HTMLResponse:
-        """A view of the front end with what it shows."""
-        return self.page(
-            request, "view.html", title=title, here=here, view=name, document=encoded(document).replace(b"<", b"\\u003c").decode()
-        )
+    def view(self, request: Request, name: str, *, title: str, here: str) -> tuple[bytes, bytes]:
+        """What of a view's page comes before its document, and what after it."""
+        shown = self.page(request, "view.html", title=title, here=here, view=name, inside=_INSIDE)
+        before, _, after = bytes(shown.body).partition(_INSIDE.encode())
+        return before, after
+
+    def problem(self, error: ProftoolError) -> bytes:
+        """What stands in a view's page in the place of its document."""
+        return self.environment.get_template("problem.html").render(error=error).encode("utf-8", "replace")
 
     def error(self, request: Request, error: ProftoolError) -> HTMLResponse:
         """What happened, its cause and the fix."""
         return self.page(request, "error.html", status=status_of(error), title="Not shown", error=error)
+
+
+def embedded(document: object) -> bytes:
+    """A view's document as it stands in its page."""
+    return b'<script type="application/json" id="document">' + encoded(document).replace(b"<", b"\\u003c") + b"</script>"
 
 
 def encoded(document: object) -> bytes:

@@ -1,19 +1,21 @@
 """What is answered, and where: every view has an address that can be kept, a page, and for the views of services the same as JSON.
 
 `/NAME` is a page with its document inside, `/api/NAME` the document alone, which an open page asks for again when something is new. Numbers
-come from the workflows; a view off the event loop that fails is a page, or a document, that says what, cause and fix.
+come from the workflows; a view off the event loop that fails is a page, or a document, that says what, cause and fix. A document that
+takes longer than `PROMPT_S` follows its page, whose style and front end the browser loads meanwhile.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import HTMLResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from proftool.contracts import ReportOptions
@@ -22,7 +24,7 @@ from proftool.contracts_store import RunQuery
 from proftool.contracts_telemetry import MetricStore, SpanQuery, TelemetryStore
 from proftool.dashboard.alerts import AlertViews
 from proftool.dashboard.assets import static
-from proftool.dashboard.html import Html, error_answer, json_answer
+from proftool.dashboard.html import Html, embedded, error_answer, json_answer
 from proftool.dashboard.live import Feed
 from proftool.dashboard.queries import queries
 from proftool.dashboard.runs import RunViews
@@ -36,6 +38,12 @@ from proftool.workflows.under_way import under_way
 
 Answer = Callable[[Request], Response]
 Document = Callable[[Request], object]
+PROMPT_S = 0.05
+"""What fails sooner, as an address of nothing does, is answered with its own status."""
+UNFORESEEN = ProftoolError(
+    "this view could not be made", cause="an error that was not foreseen: its traceback is in the terminal of `proftool serve`",
+    fix="report it with the traceback",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +73,7 @@ def application(stores: Stores, settings: Settings) -> tuple[Starlette, Feed]:
     page = partial(_page, html)
 
     def view(path: str, name: str, document: Document, title: str, here: str | None = None) -> list[Route]:
-        shown = partial(_view, html, name, document, title, here or path)
-        return [Route(path, page(shown)), Route(f"/api{path}", _api(document))]
+        return [Route(path, view_page(html, name, document, title, here or path)), Route(f"/api{path}", _api(document))]
 
     routes = [
         Route("/", page(runs.runs)),
@@ -116,8 +123,37 @@ def _api(document: Document) -> Callable[[Request], object]:
     return endpoint
 
 
-def _view(html: Html, name: str, document: Document, title: str, here: str, request: Request) -> Response:
-    return html.view(request, name, document(request), title=title, here=here)
+def view_page(html: Html, name: str, document: Document, title: str, here: str) -> Callable[[Request], object]:
+    """The document inside its page; where it is not there promptly, after the page's beginning."""
+
+    def inside(request: Request) -> bytes:
+        return embedded(document(request))
+
+    async def endpoint(request: Request) -> Response:
+        before, after = html.view(request, name, title=title, here=here)
+        asked = asyncio.ensure_future(run_in_threadpool(inside, request))
+        await asyncio.wait((asked,), timeout=PROMPT_S)
+        if asked.done():
+            try:
+                return HTMLResponse(before + asked.result() + after)
+            except ProftoolError as error:
+                return html.error(request, error)
+
+        async def parts() -> AsyncIterator[bytes]:
+            yield before
+            try:
+                yield await asked
+            except ProftoolError as error:  # the page has begun with 200: it says itself what is wrong
+                yield html.problem(error)
+            except Exception:
+                yield html.problem(UNFORESEEN)
+                yield after
+                raise
+            yield after
+
+        return StreamingResponse(parts(), media_type="text/html")
+
+    return endpoint
 
 
 def _newest(store: SqlRunStore, telemetry: TelemetryStore) -> Mapping[str, str | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import ipaddress
 import secrets
 import socket
@@ -76,6 +77,11 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        # A view makes some hundred thousand objects that live as long as its answer, and the collector walks them all every 700: without
+        # that the statements of 16,000 spans took 0.33 s instead of 0.42, a trace of 20,000 0.27 s instead of 0.42.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 20)
         if not self.should_exit:
             self._told()
 

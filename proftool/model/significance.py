@@ -11,7 +11,7 @@ from below.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from math import comb
 from statistics import NormalDist
@@ -74,7 +74,11 @@ class Witness:
     others: Floats
     """Values of the unchanged functions other than the row's, shape (n_functions, n_runs)."""
     weight: Floats
-    """Of the others, against that of the probe, 0..1, shape (n_functions,)."""
+    """Of the others, against that of the probe, 0..1, shape (n_functions,); as several runs a side are judged."""
+    can_tell: Mask
+    """Are the others a witness at all?"""
+    unequal: Floats
+    """Sum of the squares of the others' shares among themselves: 1 where one of them is all, 1 / n where they are n equal ones."""
     steady: Mask
     """Functions that work rather than wait."""
     together: float
@@ -130,17 +134,20 @@ def witness(values: Floats, n_base: int, steady: Mask, noise: float, shift: floa
     pool = working[voter].sum(axis=0)
     others = pool[None] - np.where(voter[:, None], working, 0.0)
     held = others.mean(axis=1) / whole
+    squares = np.where(voter, share, 0.0) ** 2
+    unequal = np.divide(squares.sum() - squares, held**2, out=np.ones_like(held), where=held > 1e-9).clip(0.0, 1.0)
     if voter.any():
         together = float(np.log(pool[n_base:].mean() / pool[:n_base].mean()))
     # The least variance of: own share, minus `weight` of the others' share, minus the rest of the probe's shift.
     s = sd**2 / scale
     own_noise = noise * (1 - held) / np.maximum(held, 1e-12)
     weight = np.clip((s - noise) / (s + own_noise), 0.0, 1.0)
-    weight = np.where((held < THIN) | (others <= 0).any(axis=1), 0.0, weight)
+    can_tell: Mask = (held >= THIN) & (others > 0).all(axis=1)
     if abs(together - shift) > np.log(MACHINE_MAX):
-        weight[:] = 0.0
+        can_tell[:] = False
         together = shift
-    return Witness(totals, others, weight, steady, together, shift, sd, beside)
+    weight = np.where(can_tell, weight, 0.0)
+    return Witness(totals, others, weight, can_tell, unequal, steady, together, shift, sd, beside)
 
 
 def share_noise(values: Floats, n_base: int) -> float:
@@ -341,22 +348,30 @@ def compare_counts(
 ) -> Tested:
     """
     One run a side (or few): the variance of each value comes from within its run, and `between` is the coefficient of variation that
-    runs of one program have beyond that and that one run cannot show. p is adjusted for the number of functions above the floor.
+    functions of one program have from run to run beyond that and that one run cannot show. p is adjusted for the number of
+    functions above the floor.
     """
     values = np.stack([base, new], axis=1)
-    own, level = relative(values, seen)
     size = values.mean(axis=1)
-    probe_part = np.where(seen.steady, 1 - seen.weight, 0.0)
-    remains = np.clip(level[1] - level[0] - seen.shift, -1.0, 1.0) * probe_part
-    delta = own[:, 1] - own[:, 0] + size * 2 * np.sinh(remains / 2)
-    # A share's noise falls on the others too: what a function has too much, they have too little.
-    noise = variance_base + variance_new
     held = np.maximum(seen.others.mean(axis=1), 1e-300)
     whole = max(float(seen.totals.mean()), 1e-300)
     p_own = np.minimum(size / whole, 1.0)
-    noise = noise * (1 - p_own) * (1 + seen.weight * np.minimum(size / np.maximum(held, 1e-6 * whole), 1e6)) ** 2
-    spread = 2 * between**2 + (SHIFT_CV * max(abs(seen.together), abs(seen.shift))) ** 2 + (probe_part * seen.sd) ** 2
-    se = np.sqrt(noise + spread * size**2) + 1e-300
+    # A share's noise falls on the others too: what a function has too much, they have too little.
+    noise = (variance_base + variance_new) * (1 - p_own)
+    falls = np.minimum(size / np.maximum(held, 1e-6 * whole), 1e6)
+    of_others = 2 * between**2 * seen.unequal
+    # The weight of the others that leaves the least variance of all that follows; theirs is 0 where they are no witness.
+    part = np.divide(noise, size**2, out=np.zeros_like(size), where=size > 0)
+    best = (seen.sd**2 - part * falls) / np.maximum(seen.sd**2 + of_others + part * falls**2, 1e-300)
+    weight = np.where(seen.can_tell, np.clip(best, 0.0, 1.0), 0.0)
+    seen = replace(seen, weight=weight)
+    own, level = relative(values, seen)
+    probe_part = np.where(seen.steady, 1 - weight, 0.0)
+    remains = np.clip(level[1] - level[0] - seen.shift, -1.0, 1.0) * probe_part
+    delta = own[:, 1] - own[:, 0] + size * 2 * np.sinh(remains / 2)
+    session = (SHIFT_CV * max(abs(seen.together), abs(seen.shift))) ** 2
+    spread = 2 * between**2 + weight**2 * of_others + session + (probe_part * seen.sd) ** 2
+    se = np.sqrt(noise * (1 + weight * falls) ** 2 + spread * size**2) + 1e-300
     m = max(int((np.maximum(base, new) >= floor).sum()), 1)
     q = np.maximum(family_p(np.abs(delta / se), 1e6, m), LEAST_WEAK_Q)
     half = NORMAL.inv_cdf(0.975) * se

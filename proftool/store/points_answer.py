@@ -230,23 +230,16 @@ class _Lines:
         values, known = self._lines()
         query, metric = self.query, self.metric
         times = tuple(min(query.since_ns + (step + 1) * query.step_ns, query.until_ns) for step in range(self.steps))
-        found: list[Series] = []
-        for line, labels in enumerate(self._wanted.lines):
-            if not known[line].any():
-                continue
-            has, own = known[line].tolist(), values[line].tolist()
-            counts: tuple[tuple[int, ...] | None, ...] = (None,) * self.steps
-            if metric.buckets:
-                counts = tuple(tuple(row) if one else None for row, one in zip(self._counts[line].tolist(), has, strict=True))
-            found.append(
-                Series(
-                    service=service, name=name, kind=metric.kind, unit=unit, labels=labels, edges=metric.edges, times_ns=times,
-                    values=tuple(value if one else None for value, one in zip(own, has, strict=True)),
-                    counts=counts,
-                    exemplars=tuple(sorted(self._marks.get(line, ()))[-MAX_EXEMPLARS:]),
-                )
-            )  # fmt: skip
-        return found
+        numbers = np.where(known, values, np.nan)
+        counts = self._counts if metric.buckets else np.zeros((len(numbers), self.steps, 0), np.int64)
+        return [
+            Series(
+                service=service, name=name, kind=metric.kind, unit=unit, edges=metric.edges, times_ns=times,
+                labels=self._wanted.lines[line], numbers=numbers[line], grown=counts[line],
+                exemplars=tuple(sorted(self._marks.get(line, ()))[-MAX_EXEMPLARS:]),
+            )
+            for line in np.flatnonzero(known.any(axis=1)).tolist()
+        ]  # fmt: skip
 
     def _lines(self) -> tuple[Float64s, Bools]:
         if not self._is_gauge:

@@ -19,7 +19,7 @@ from proftool.telemetry.alerts import Alerts
 from proftool.telemetry.rules import BURN_WINDOWS, Degradation, Rule, Slo, Threshold, load_rules
 from proftool.telemetry.windows import History
 from proftool.units import NS_PER_S
-from proftool.workflows.readings import Readings, counts_of, readings
+from proftool.workflows.readings import Readings, readings
 from proftool.workflows.requests import FAILED_BY, Numbers, TimeRange, is_failed
 
 PERIOD_S = 30 * 86400.0
@@ -224,10 +224,9 @@ def _requests(series: Sequence[Series], rule: Slo) -> NDArray[np.int64]:
     """(requests, those against the objective) of every step."""
     found: NDArray[np.int64] = np.zeros((2, len(series[0].times_ns) if series else 0), np.int64)
     for one in series:
-        counts = counts_of(one)
-        found[0] += counts.sum(axis=1)
+        found[0] += one.grown.sum(axis=1)
         if is_failed(one):
-            found[1] += counts.sum(axis=1)
+            found[1] += one.grown.sum(axis=1)
         elif rule.latency_s is not None:
-            found[1] += counts[:, np.array((*one.edges, np.inf)) > rule.latency_s].sum(axis=1)
+            found[1] += one.grown[:, np.array((*one.edges, np.inf)) > rule.latency_s].sum(axis=1)
     return found

@@ -31,8 +31,8 @@ def readings(series: Sequence[Series], now_ns: int | None = None) -> Readings:
     if not series:
         return Readings(readings=(), bounds=())
     times_ns = series[0].times_ns if now_ns is None else tuple(min(time_ns, now_ns) for time_ns in series[0].times_ns)
-    values: NDArray[np.float64] = np.array([[np.nan if value is None else value for value in one.values] for one in series], np.float64)
-    known = [any(one.values[step] is not None for one in series) for step in range(len(times_ns))]
+    values = np.stack([one.numbers for one in series])
+    known: NDArray[np.bool_] = np.any(~np.isnan(values), axis=0)
     is_gauge = all(one.kind == "gauge" for one in series)
     sums: NDArray[np.float64] = np.nansum(values, axis=0)
     edges = most_counted(series)
@@ -41,9 +41,8 @@ def readings(series: Sequence[Series], now_ns: int | None = None) -> Readings:
     none = (0,) * grown.shape[1]
     for one in series:
         if edges and one.edges == edges:
-            counts = counts_of(one)
-            grown += counts
-            failed += counts.sum(axis=1) * is_failed(one)
+            grown += one.grown
+            failed += one.grown.sum(axis=1) * is_failed(one)
     if not is_gauge:
         sums, grown, failed = sums.cumsum(), grown.cumsum(axis=0), failed.cumsum()
     columns = zip(times_ns, sums.tolist(), grown.tolist(), failed.tolist(), strict=True)
@@ -52,15 +51,9 @@ def readings(series: Sequence[Series], now_ns: int | None = None) -> Readings:
     begin_s = ends[0].time_s - (ends[1].time_s - ends[0].time_s) if len(ends) > 1 else None
     found: list[Reading] = []
     last, was_known = Reading(begin_s or 0.0, 0.0, none, 0), False
-    for end, is_known in zip(ends, known, strict=True):
+    for end, is_known in zip(ends, known.tolist(), strict=True):
         if is_known:
             found += [last] if not was_known and not is_gauge and begin_s is not None else []
             found.append(end)
         last, was_known = end, is_known
     return Readings(readings=tuple(found), bounds=edges)
-
-
-def counts_of(one: Series) -> NDArray[np.int64]:
-    """(steps, buckets) of a histogram; zeros where nothing is known."""
-    none = (0,) * (len(one.edges) + 1)
-    return np.array([none if row is None else row for row in one.counts], np.int64)

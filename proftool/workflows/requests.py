@@ -10,6 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from proftool.contracts_telemetry import Exemplar, MetricStore, PointQuery, Series
 from proftool.telemetry.points import quantile
 from proftool.telemetry.windows import REQUESTS
@@ -88,22 +91,22 @@ def requests(store: MetricStore, service: str, when: TimeRange, *, route: str | 
     rows = sorted((_row(name, of, when) for name, of in by_route.items()), key=lambda row: -row.total_s)
     chosen = [series for name, of in by_route.items() if route is None or name == route for series in of]
     times = found[0].times_ns if found else ()
-    edges, heat = histogram(chosen, len(times))
-    sums = _sums(chosen, len(times))
+    heat = histogram(chosen, len(times))
+    counted = _counted(chosen, len(times))
     return Requests(
         ends_ms=tuple(at / 1e6 for at in times),
         step_s=step_s,
         whole=_row(route or "all routes", chosen, when) if chosen else None,
         line=Line(
-            rate_per_s=tuple(None if one is None else one[0] / step_s for one in sums),
-            error_share=tuple(None if one is None or not one[0] else one[1] / one[0] for one in sums),
-            p50_s=_quantiles(edges, heat, 0.50),
-            p95_s=_quantiles(edges, heat, 0.95),
-            p99_s=_quantiles(edges, heat, 0.99),
+            rate_per_s=known_only(counted.n / step_s, counted.known),
+            error_share=known_only(counted.failed / np.maximum(counted.n, 1), counted.n > 0),
+            p50_s=heat.quantiles(0.50),
+            p95_s=heat.quantiles(0.95),
+            p99_s=heat.quantiles(0.99),
         ),
         routes=tuple(rows),
-        edges_s=edges,
-        heat=heat,
+        edges_s=heat.edges,
+        heat=heat.steps(),
         exemplars=_exemplars(chosen, when),
     )
 
@@ -128,15 +131,35 @@ def is_failed(series: Series) -> bool:
     return "error.type" in labels or labels.get("http.response.status_code", "") >= "500"
 
 
-def histogram(series: Sequence[Series], n_steps: int) -> tuple[tuple[float, ...], tuple[tuple[int, ...] | None, ...]]:
-    """Bounds, and counts a step of all series with these bounds: of those that hold most."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Histogram:
+    """Measurements by bucket over time."""
+
+    edges: tuple[float, ...]
+    counts: NDArray[np.int64]
+    """Shape (n_steps, n_buckets)."""
+    known: NDArray[np.bool_]
+    """Of each step."""
+
+    def steps(self) -> tuple[tuple[int, ...] | None, ...]:
+        """The buckets of each step, None where nothing is known."""
+        return tuple(tuple(row) if known else None for row, known in zip(self.counts.tolist(), self.known.tolist(), strict=True))
+
+    def quantiles(self, q: float) -> Numbers:
+        """Of each step."""
+        return tuple(None if counts is None else quantile(self.edges, counts, q) for counts in self.steps())
+
+
+def histogram(series: Sequence[Series], n_steps: int) -> Histogram:
+    """All series with the bounds of those that hold most."""
     edges = most_counted(series)
-    most = [one for one in series if one.edges == edges]
-    steps: list[tuple[int, ...] | None] = []
-    for step in range(n_steps):
-        known = [counts for one in most if (counts := one.counts[step]) is not None]
-        steps.append(tuple(map(sum, zip(*known, strict=True))) if known else None)
-    return edges, tuple(steps)
+    counts: NDArray[np.int64] = np.zeros((n_steps, len(edges) + 1 if edges else 0), np.int64)
+    known = np.zeros(n_steps, bool)
+    for one in series:
+        if one.kind == "histogram" and one.edges == edges:
+            counts += one.grown
+            known |= ~np.isnan(one.numbers)
+    return Histogram(edges, counts, known)
 
 
 def most_counted(series: Sequence[Series]) -> tuple[float, ...]:
@@ -144,47 +167,55 @@ def most_counted(series: Sequence[Series]) -> tuple[float, ...]:
     held: dict[tuple[float, ...], int] = {}
     for one in series:
         if one.kind == "histogram":
-            held[one.edges] = held.get(one.edges, 0) + sum(sum(counts) for counts in one.counts if counts)
+            held[one.edges] = held.get(one.edges, 0) + int(one.grown.sum())
     return max(held, key=lambda edges: held[edges]) if held else ()
 
 
-def _quantiles(edges: Sequence[float], steps: Iterable[tuple[int, ...] | None], q: float) -> Numbers:
-    return tuple(None if counts is None else quantile(edges, counts, q) for counts in steps)
+def known_only(values: NDArray[np.float64], known: NDArray[np.bool_]) -> Numbers:
+    """None where nothing is known."""
+    return tuple(value if one else None for value, one in zip(values.tolist(), known.tolist(), strict=True))
 
 
-def _sums(series: Sequence[Series], n_steps: int) -> list[tuple[int, int] | None]:
-    """(requests, failed ones) of every step."""
-    found: list[tuple[int, int] | None] = [None] * n_steps
+@dataclass(frozen=True, slots=True, eq=False)
+class _Counted:
+    """Requests of every step."""
+
+    n: NDArray[np.int64]
+    failed: NDArray[np.int64]
+    known: NDArray[np.bool_]
+
+
+def _counted(series: Sequence[Series], n_steps: int) -> _Counted:
+    n, failed = np.zeros(n_steps, np.int64), np.zeros(n_steps, np.int64)
+    known = np.zeros(n_steps, bool)
     for one in series:
-        failed = is_failed(one)
-        for step, counts in enumerate(one.counts):
-            if counts is not None:
-                n, bad = found[step] or (0, 0)
-                more = sum(counts)
-                found[step] = (n + more, bad + more * failed)
-    return found
+        if one.kind == "histogram":
+            own = one.grown.sum(axis=1)
+            n += own
+            failed += own * is_failed(one)
+            known |= ~np.isnan(one.numbers)
+    return _Counted(n, failed, known)
 
 
 def _row(route: str, series: Sequence[Series], when: TimeRange) -> RouteRow:
     n_steps = len(series[0].times_ns)
     step_s = when.step_ns / NS_PER_S
-    sums = _sums(series, n_steps)
-    n, failed = sum(one[0] for one in sums if one), sum(one[1] for one in sums if one)
-    edges, steps = histogram(series, n_steps)
-    known = [counts for counts in steps if counts is not None]
-    counts = tuple(map(sum, zip(*known, strict=True))) if known else ()
+    counted = _counted(series, n_steps)
+    n, failed = int(counted.n.sum()), int(counted.failed.sum())
+    heat = histogram(series, n_steps)
+    counts: list[int] = heat.counts.sum(axis=0).tolist()
     # A rate is over the time that something is known of: a service that began a minute ago is not slow for an hour.
-    known_s = step_s * sum(one is not None for one in sums)
+    known_s = step_s * int(counted.known.sum())
     return RouteRow(
         route=route,
         n=n,
         rate_per_s=n / known_s if known_s else 0.0,
         error_share=failed / n if n else 0.0,
-        p50_s=quantile(edges, counts, 0.50) if counts else None,
-        p95_s=quantile(edges, counts, 0.95) if counts else None,
-        p99_s=quantile(edges, counts, 0.99) if counts else None,
-        total_s=sum(value for one in series for value in one.values if value is not None),
-        rates=tuple(None if one is None else one[0] / step_s for one in sums),
+        p50_s=quantile(heat.edges, counts, 0.50) if counts else None,
+        p95_s=quantile(heat.edges, counts, 0.95) if counts else None,
+        p99_s=quantile(heat.edges, counts, 0.99) if counts else None,
+        total_s=float(sum(np.nansum(one.numbers) for one in series)),
+        rates=known_only(counted.n / step_s, counted.known),
     )
 
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from proftool.contracts_telemetry import MetricStore, PointQuery, Series
-from proftool.telemetry.points import quantile
 from proftool.units import NS_PER_S
-from proftool.workflows.requests import Numbers, TimeRange, histogram
+from proftool.workflows.requests import Numbers, TimeRange, histogram, known_only
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,11 +48,8 @@ def resources(store: MetricStore, service: str, when: TimeRange) -> tuple[Chart,
     add("Resident memory", "bytes", memory, [("all processes", _sum(memory)), *_each(memory, "process.pid")])
     lag = of("asyncio.eventloop.delay")
     if lag:
-        edges, steps = histogram(lag, len(lag[0].times_ns))
-        quantiles = [
-            (f"p{q * 100:g}", tuple(None if counts is None else quantile(edges, counts, q) for counts in steps)) for q in (0.5, 0.99)
-        ]
-        add("Event loop late", "s", lag, list(quantiles))
+        heat = histogram(lag, len(lag[0].times_ns))
+        add("Event loop late", "s", lag, [(f"p{q * 100:g}", heat.quantiles(q)) for q in (0.5, 0.99)])
     gc = of("cpython.gc.collections")
     add(
         "Garbage collections", "/s", gc, [(f"generation {g}" if g else "all", _per_s(part, step_s)) for g, part in _by(gc, "gc.generation")]
@@ -79,10 +78,12 @@ def _each(series: Sequence[Series], label: str) -> list[tuple[str, Numbers]]:
 
 
 def _sum(series: Sequence[Series]) -> Numbers:
+    """None where none of them is known."""
     if not series:
         return ()
-    steps = zip(*(one.values for one in series), strict=True)
-    return tuple(sum(known) if (known := [value for value in step if value is not None]) else None for step in steps)
+    numbers = np.stack([one.numbers for one in series])
+    known: NDArray[np.bool_] = np.any(~np.isnan(numbers), axis=0)
+    return known_only(np.nansum(numbers, axis=0), known)
 
 
 def _per_s(series: Sequence[Series], step_s: float) -> Numbers:

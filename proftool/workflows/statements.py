@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from proftool.contracts_telemetry import Outline, SpanQuery, TelemetryStore
 from proftool.telemetry.queries import REPEATED
@@ -56,6 +57,10 @@ class Statements:
     is_cut: bool
 
 
+Place = tuple[str, str, int]
+"""Function, file, line."""
+
+
 @dataclass(slots=True)
 class _Gathered:
     first: Outline
@@ -63,10 +68,19 @@ class _Gathered:
     traces: set[str] = field(default_factory=set[str])
     rows: int | None = None
     n_failed: int = 0
-    callers: Counter[tuple[str, str, int]] = field(default_factory=Counter[tuple[str, str, int]])
-    routes: Counter[str] = field(default_factory=Counter[str])
-    repeats: Counter[tuple[str, tuple[str, str, int]]] = field(default_factory=Counter[tuple[str, tuple[str, str, int]]])
+    callers: dict[Place, int] = field(default_factory=dict[Place, int])
+    routes: dict[str, int] = field(default_factory=dict[str, int])
+    repeats: dict[tuple[str, Place], int] = field(default_factory=dict[tuple[str, Place], int])
     slowest: Outline | None = None
+
+
+class _Shape(NamedTuple):
+    """What spans with the same attributes have in common."""
+
+    system: str
+    text: str
+    rows: int | None
+    caller: Place
 
 
 def statements(telemetry: TelemetryStore, *, service: str | None, since_ns: int, until_ns: int) -> Statements:
@@ -75,38 +89,51 @@ def statements(telemetry: TelemetryStore, *, service: str | None, since_ns: int,
     spans = telemetry.find_outlines(asked, attributes=True)
     entries = telemetry.find_outlines(SpanQuery(service=service, since_ns=since_ns, until_ns=until_ns, entries=True, limit=LOOKED_AT))
     routes = {(span.trace_id, span.service): span.route or span.name for span in entries}
-    found: dict[tuple[str, str, str], _Gathered] = {}
-    n_spans, traces = 0, set[str]()
+    found: dict[tuple[str, _Shape], _Gathered] = {}
+    shapes: dict[int, _Shape | None] = {}  # of attributes by identity, for equal ones are shared and all are held until the end
+    of_shape: dict[tuple[str, str, str], _Gathered] = {}
+    traces, n_spans = set[str](), 0
     for span in spans:
-        text = span.attributes.get("db.query.text")
-        if text is None:
+        key = id(span.attributes)
+        shape = shapes[key] if key in shapes else shapes.setdefault(key, _shape(span))
+        if shape is None:
             continue
         n_spans += 1
         traces.add(span.trace_id)
-        of = found.setdefault((span.service, str(span.attributes.get("db.system.name", "")), str(text)), _Gathered(span))
+        of = found.get((span.service, shape))
+        if of is None:
+            of = found[span.service, shape] = of_shape.setdefault((span.service, shape.system, shape.text), _Gathered(span))
         of.durations.append(span.duration_ns)
         of.traces.add(span.trace_id)
         of.n_failed += span.status == "error"
-        for key in ("db.response.returned_rows", "db.response.affected_rows"):
-            rows = span.attributes.get(key)
-            if isinstance(rows, int):
-                of.rows = (of.rows or 0) + rows
-        caller = _caller(span)
-        of.callers[caller] += 1
-        of.repeats[span.trace_id, caller] += 1
-        route = routes.get((span.trace_id, span.service))
+        if shape.rows is not None:
+            of.rows = (of.rows or 0) + shape.rows
+        caller, route = shape.caller, routes.get((span.trace_id, span.service))
+        of.callers[caller] = of.callers.get(caller, 0) + 1
+        repeat = span.trace_id, caller
+        of.repeats[repeat] = of.repeats.get(repeat, 0) + 1
         if route is not None:
-            of.routes[route] += 1
+            of.routes[route] = of.routes.get(route, 0) + 1
         if of.slowest is None or span.duration_ns > of.slowest.duration_ns:
             of.slowest = span
-    rows_of = sorted((_statement(key, of) for key, of in found.items()), key=lambda one: -one.total_ns)
+    rows_of = sorted((_statement(key, of) for key, of in of_shape.items()), key=lambda one: -one.total_ns)
     return Statements(statements=tuple(rows_of[:SHOWN]), n_spans=n_spans, n_traces=len(traces), is_cut=len(spans) == LOOKED_AT)
+
+
+def _shape(span: Outline) -> _Shape | None:
+    a = span.attributes
+    text, line = a.get("db.query.text"), a.get("code.line.number")
+    if text is None:
+        return None
+    known = [n for key in ("db.response.returned_rows", "db.response.affected_rows") if isinstance(n := a.get(key), int)]
+    caller = (str(a.get("code.function.name", "")), str(a.get("code.file.path", "")), line if isinstance(line, int) else 0)
+    return _Shape(str(a.get("db.system.name", "")), str(text), sum(known) if known else None, caller)
 
 
 def _statement(key: tuple[str, str, str], of: _Gathered) -> Statement:
     service, system, shape = key
     slowest = of.slowest or of.first
-    ((most_trace, _), most), *_ = of.repeats.most_common(1)
+    (most_trace, _), most = max(of.repeats.items(), key=lambda pair: pair[1])
     durations = sorted(of.durations)
     return Statement(
         service=service,
@@ -120,17 +147,11 @@ def _statement(key: tuple[str, str, str], of: _Gathered) -> Statement:
         max_ns=durations[-1],
         rows=of.rows,
         n_failed=of.n_failed,
-        callers=tuple((*place, n) for place, n in of.callers.most_common(5)),
-        routes=tuple(of.routes.most_common(5)),
+        callers=tuple((*place, n) for place, n in Counter(of.callers).most_common(5)),
+        routes=tuple(Counter(of.routes).most_common(5)),
         slowest_trace=slowest.trace_id,
         slowest_span=slowest.span_id,
         most_in_a_trace=most,
         most_trace=most_trace,
         is_repeated=most >= REPEATED,
     )
-
-
-def _caller(span: Outline) -> tuple[str, str, int]:
-    a = span.attributes
-    line = a.get("code.line.number")
-    return str(a.get("code.function.name", "")), str(a.get("code.file.path", "")), line if isinstance(line, int) else 0

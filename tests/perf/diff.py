@@ -1,8 +1,10 @@
 """How often does a diff cry wolf, and what does it find? False alarms with their upper limit, power as a table, speed at a million nodes.
 
     PYTHONPATH=tests python -m perf.diff simulate [--rounds N]     drawn runs on a drifting machine: minutes
-    PYTHONPATH=tests python -m perf.diff record [--rounds N]       real programs through the command line, N blocks a side: half an hour
+    PYTHONPATH=tests python -m perf.diff record --rounds 10        real programs through the command line, ten blocks a side: half an hour
     PYTHONPATH=tests python -m perf.diff million                   two profiles of a million nodes
+
+With `--folder F` the runs of `record` stay there, and those that are there already are only judged again.
 
 `record` keeps each side in blocks of five runs, one side after the other, as people do: all pairs of runs and of blocks of one side are
 comparisons of identical programs, recorded at different times; blocks of both sides that were recorded next to each other show power.
@@ -128,10 +130,11 @@ def simulate(rounds: int) -> None:
             told(f"flagged: {100 * effect:+.0f} % in all of a program, 5 a side, second {drift:g} x slower", found, n)
 
 
-def record(rounds: int) -> None:
+def record(rounds: int, folder: Path | None) -> None:
     """A/A and +30 % in one function, of several programs, sides recorded in blocks one after the other."""
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
+    with tempfile.TemporaryDirectory() as temporary:
+        root = folder or Path(temporary)
+        root.mkdir(exist_ok=True)
         (root / "pyproject.toml").touch()
         for name, text in PROGRAMS.items():
             (root / f"{name}.py").write_text(text)
@@ -144,7 +147,9 @@ def record(rounds: int) -> None:
                         label = f"{mode}-{name}-{at}-{factor}"
                         words = ["run", "--mode", mode, "--runs", str(BLOCK), "--label", label, "--quiet", "--", f"{name}.py"]
                         env = {k: v for k, v in os.environ.items() if not k.startswith("PROFTOOL")} | {"TRANSFORM": factor}
-                        subprocess.run([sys.executable, "-m", "proftool", *words], cwd=root, env=env, check=True, stdout=subprocess.DEVNULL)
+                        if len(store.find(RunQuery(label=label))) < BLOCK:
+                            command = [sys.executable, "-m", "proftool", *words]
+                            subprocess.run(command, cwd=root, env=env, check=True, stdout=subprocess.DEVNULL)
                         own.append([store.load(run) for run in reversed(store.find(RunQuery(label=label)))])
                 judged(f"{mode} {name}", mode, blocks)
 
@@ -215,5 +220,6 @@ if __name__ == "__main__":
     options = argparse.ArgumentParser()
     options.add_argument("what", choices=("simulate", "record", "million"))
     options.add_argument("--rounds", type=int, default=200)
+    options.add_argument("--folder", type=Path)
     given = options.parse_args()
-    {"simulate": lambda: simulate(given.rounds), "record": lambda: record(given.rounds), "million": million}[given.what]()
+    {"simulate": lambda: simulate(given.rounds), "record": lambda: record(given.rounds, given.folder), "million": million}[given.what]()

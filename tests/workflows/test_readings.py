@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from proftool.contracts_telemetry import Series
 from proftool.telemetry.windows import History, Reading
 from proftool.workflows.readings import readings
 
 S = 1_000_000_000
+UNKNOWN = np.nan
 ONE = Series(
     service="shop",
     name="took",
@@ -17,10 +20,15 @@ ONE = Series(
     labels=(),
     edges=(0.1,),
     times_ns=(10 * S, 20 * S, 30 * S, 40 * S),
-    values=(1.0, None, None, 4.0),
-    counts=((2, 0), None, None, (3, 1)),
+    numbers=np.array([1.0, UNKNOWN, UNKNOWN, 4.0]),
+    grown=np.array([(2, 0), (0, 0), (0, 0), (3, 1)]),
 )
-FAILED = replace(ONE, labels=(("http.response.status_code", "500"),), values=(None, None, None, 0.5), counts=(None, None, None, (0, 5)))
+FAILED = replace(
+    ONE,
+    labels=(("http.response.status_code", "500"),),
+    numbers=np.array([UNKNOWN, UNKNOWN, UNKNOWN, 0.5]),
+    grown=np.array([(0, 0), (0, 0), (0, 0), (0, 5)]),
+)
 
 
 def test_a_stretch_begins_with_what_was_known_before_it() -> None:
@@ -37,14 +45,15 @@ def test_a_stretch_begins_with_what_was_known_before_it() -> None:
 
 def test_a_gauge_is_what_it_was_and_never_a_sum_over_time() -> None:
     """Of the lines that are known; no reading of the time before."""
-    gauge = replace(ONE, kind="gauge", edges=(), counts=(None,) * 4)
-    found = readings([gauge, replace(gauge, values=(2.0, None, None, None))])
+    gauge = replace(ONE, kind="gauge", edges=(), grown=np.zeros((4, 0), int))
+    found = readings([gauge, replace(gauge, numbers=np.array([2.0, UNKNOWN, UNKNOWN, UNKNOWN]))])
     assert found.readings == (Reading(10.0, 3.0, (), 0), Reading(40.0, 4.0, (), 0))
 
 
 def test_buckets_that_differ_are_left_to_those_that_hold_most() -> None:
     """Of a service whose processes were measured in two ways."""
-    other = replace(ONE, edges=(0.1, 1.0), counts=((9, 9, 9), None, None, (1, 1, 1)), values=(1.0, None, None, 1.0))
+    other = replace(ONE, edges=(0.1, 1.0), grown=np.array([(9, 9, 9), (0, 0, 0), (0, 0, 0), (1, 1, 1)]),
+                    numbers=np.array([1.0, UNKNOWN, UNKNOWN, 1.0]))  # fmt: skip
     found = readings([ONE, other])
     assert found.bounds == (0.1, 1.0)
     assert found.readings[-1] == Reading(40.0, 7.0, (10, 10, 10), 0)
@@ -53,7 +62,7 @@ def test_buckets_that_differ_are_left_to_those_that_hold_most() -> None:
 def test_nothing_is_no_reading() -> None:
     """Nor is a series without steps of which something is known."""
     assert readings([]).readings == ()
-    assert readings([replace(ONE, values=(None,) * 4, counts=(None,) * 4)]).readings == ()
+    assert readings([replace(ONE, numbers=np.full(4, UNKNOWN), grown=np.zeros((4, 2), int))]).readings == ()
 
 
 def test_a_service_that_began_anew_with_other_buckets_counts_from_zero() -> None:

@@ -20,7 +20,10 @@ App = Callable[[Any, Any, Any], Awaitable[None]]
 
 NONE = "nothing"
 METRICS = "proftool: metrics and trace context"
+SAMPLED = "proftool: metrics, and a sampler at 100 Hz"
 EVERYTHING = "proftool: everything, as `watch` sets it"
+INSTRUMENTATOR = "prometheus-fastapi-instrumentator"
+OTEL = "OpenTelemetry ASGI and SDK: metrics, 1 % traced"
 
 
 async def _hello(_request: Request) -> PlainTextResponse:
@@ -109,12 +112,23 @@ def everything() -> App:
     return metrics()
 
 
+def sampled() -> App:
+    """The middleware and a sampler that looks a hundred times a second, whatever that takes."""
+    from proftool.telemetry.sampler import Sampler
+
+    Sampler(budget=1.0, min_hz=100.0, max_hz=100.0).start()
+    return metrics()
+
+
 SERVED: dict[str, Callable[[], App]] = {
     NONE: hello,
     METRICS: metrics,
+    SAMPLED: sampled,
     EVERYTHING: everything,
-    "prometheus-fastapi-instrumentator": instrumentator,
-    "OpenTelemetry ASGI and SDK: metrics, 1 % traced": lambda: otel(0.01, metrics=True),
+    INSTRUMENTATOR: instrumentator,
+    OTEL: lambda: otel(0.01, metrics=True),
 }
+BESIDE = ((METRICS, NONE), (SAMPLED, METRICS), (EVERYTHING, NONE), (INSTRUMENTATOR, NONE), (OTEL, NONE))
+"""Which stack is compared with which."""
 
 app: Any = SERVED[os.environ["STACK"]]() if "STACK" in os.environ else None

@@ -1,8 +1,9 @@
-"""A hello-world service under full load: uvicorn with one worker, `wrk` on the same machine, one server a stack.
+"""A hello-world service under full load: uvicorn with one worker, `wrk` on the same machine, each stack beside the one it is compared with.
 
-All servers stand beside each other and take turns under load, so that they share the machine's moods. The throughput of a stack is
-compared with that of the bare application in the same round; so is the CPU time of the server's process a request, which other
-programs on the machine change less. Shown are the best round of each stack, compared, and the quartiles of the comparisons by round.
+Both servers of a pair are bound to one processor and are loaded at the same time, by a `wrk` each on another processor, so that they meet
+the same machine: one after the other their throughputs differed by 35 % on a machine whose speed wanders. Both want all of the processor
+and get half of it each, so the throughput of one against the other is that of the two at full load. Shown are medians and quartiles
+over rounds, and the same for the CPU time of the server a request; the first row compares a stack with itself.
 """
 
 from __future__ import annotations
@@ -11,13 +12,15 @@ import os
 import re
 import shutil
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import apps
@@ -35,7 +38,7 @@ def _server(stack: str) -> Iterator[tuple[str, psutil.Process]]:
         env = os.environ | {"STACK": stack, "PERF_FOLDER": folder, "OTEL_SERVICE_NAME": f"perf-{port}"}
         command = [sys.executable, "-m", "uvicorn", "apps:app", "--app-dir", str(Path(__file__).parent)]
         command += ["--port", str(port), "--no-access-log", "--log-level", "warning"]
-        with subprocess.Popen(command, env=env) as process:
+        with subprocess.Popen(command, env=env, preexec_fn=_bind(0)) as process:
             url = f"http://127.0.0.1:{port}/hello/you"
             try:
                 _wait(url, process)
@@ -57,48 +60,62 @@ def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
     raise RuntimeError("the server did not begin within a minute")
 
 
-def _load(url: str, seconds: int) -> tuple[float, int]:
-    """Requests a second, and how many."""
+def _bind(index: int) -> Callable[[], None]:
+    places = sorted(os.sched_getaffinity(0))
+    return partial(os.sched_setaffinity, 0, {places[index % len(places)]})
+
+
+def _load(urls: tuple[str, str], seconds: int) -> list[int]:
+    """How many requests each answered in the same time."""
     wrk = shutil.which("wrk")
     if wrk is None:
         raise SystemExit("install Debian's `wrk`")
-    command = [wrk, "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", url]
-    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    if "Non-2xx" in told:
-        raise RuntimeError(told)
-    rate, count = re.search(r"Requests/sec:\s+([\d.]+)", told), re.search(r"(\d+) requests in", told)
-    if rate is None or count is None:
-        raise RuntimeError(told)
-    return float(rate[1]), int(count[1])
+    loads = [
+        subprocess.Popen(
+            [wrk, "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", url], stdout=subprocess.PIPE, text=True, preexec_fn=_bind(1)
+        )
+        for url in urls
+    ]  # fmt: skip
+    answered: list[int] = []
+    for load in loads:
+        told, _ = load.communicate()
+        count = re.search(r"(\d+) requests in", told)
+        if load.returncode or "Non-2xx" in told or count is None or not int(count[1]):
+            raise RuntimeError(told or "nothing was answered: this machine has no processor to spare for a measurement")
+        answered.append(int(count[1]))
+    return answered
+
+
+def _cpu_s(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return times.user + times.system
 
 
 def under_load(rounds: int, seconds: int) -> None:
     """Print the table."""
-    rates: dict[str, list[float]] = {stack: [] for stack in apps.SERVED}
-    spent: dict[str, list[float]] = {stack: [] for stack in apps.SERVED}
-    with ExitStack() as held:
-        servers = {stack: held.enter_context(_server(stack)) for stack in apps.SERVED}
-        for turn in range(rounds + 1):
-            for stack in list(servers) if turn % 2 else reversed(servers):
-                url, process = servers[stack]
-                before = process.cpu_times()
-                rate, count = _load(url, seconds if turn else 1)
-                after = process.cpu_times()
-                if not count:
-                    raise SystemExit("nothing was answered: this machine has no processor to spare for a measurement")
+    if len(os.sched_getaffinity(0)) < 2:
+        raise SystemExit("needs two processors: one for the servers, one for their load")
+    print("| stack | beside | throughput | quartiles | CPU µs a request | more CPU | quartiles |\n|---|---|---|---|---|---|---|")
+    for stack, base in ((apps.NONE, apps.NONE), *apps.BESIDE):
+        more: list[float] = []
+        rates: list[float] = []
+        spent: list[float] = []
+        with _server(base) as (base_url, one), _server(stack) as (url, other):
+            for turn in range(rounds + 1):
+                before = _cpu_s(one), _cpu_s(other)
+                n = _load((base_url, url), seconds if turn else 1)
+                taken = [(after - begin) / count * 1e6 for begin, after, count in zip(before, (_cpu_s(one), _cpu_s(other)), n, strict=True)]
                 if turn:
-                    rates[stack].append(rate)
-                    spent[stack].append((after.user + after.system - before.user - before.system) / count * 1e6)
-    print("| stack | requests a second | throughput | quartiles | CPU µs a request | added | quartiles |\n|---|---|---|---|---|---|---|")
-    for stack in rates:
-        lost = sorted(100 * (one / bare - 1) for one, bare in zip(rates[stack], rates[apps.NONE], strict=True))
-        added = sorted(100 * (one / bare - 1) for one, bare in zip(spent[stack], spent[apps.NONE], strict=True))
-        best, least = max(rates[stack]), min(spent[stack])
+                    rates.append(100 * (n[1] / n[0] - 1))
+                    more.append(100 * (taken[1] / taken[0] - 1))
+                    spent.append(taken[1])
         print(
-            f"| {stack} | {best:.0f} | {100 * (best / max(rates[apps.NONE]) - 1):+.1f} % | {_quartiles(lost)} "
-            f"| {least:.0f} | {100 * (least / min(spent[apps.NONE]) - 1):+.1f} % | {_quartiles(added)} |"
+            f"| {stack} | {base} | {statistics.median(rates):+.1f} % | {_quartiles(rates)} | {statistics.median(spent):.0f} "
+            f"| {statistics.median(more):+.1f} % | {_quartiles(more)} |",
+            flush=True,
         )
 
 
 def _quartiles(values: list[float]) -> str:
-    return f"{values[len(values) // 4]:+.1f} to {values[3 * len(values) // 4]:+.1f} %"
+    low, _, high = statistics.quantiles(values, n=4)
+    return f"{low:+.1f} to {high:+.1f} %"

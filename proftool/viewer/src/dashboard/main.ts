@@ -25,7 +25,8 @@ function start(): void {
   const board = new Board<unknown>(block ? JSON.parse(block.textContent ?? "null") : null);
   block?.remove();
   mount(Status, { target: document.getElementById("status")!, props: { board } });
-  if (target) {
+  if (document.getElementById("problem")) target?.querySelector("[role=status]")?.remove();
+  else if (target) {
     const view = VIEWS[target.dataset["view"] ?? ""];
     target.textContent = "";
     if (view) mount(view, { target, props: { board } });
