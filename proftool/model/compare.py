@@ -33,7 +33,7 @@ RUNS_FOR_TEST = 4
 BYTES_FLOOR = 65536
 """An interpreter's own bookkeeping differs by some KiB between two runs of one program."""
 ALLOCATIONS_FLOOR = 100
-BETWEEN_CV = {"sample": 0.035, "trace": 0.08}
+BETWEEN_CV = {"sample": 0.035, "trace": 0.03}
 """By how much runs of one program differ beyond what one run shows of itself, after the common factor."""
 LINE_CV = 0.25
 """By how much more runs differ where threads stood in line, as a part of that share of time: whose it was is not known exactly."""

@@ -16,8 +16,11 @@ BETWEEN_COUNTS = 1.5
 """By how much counts of samples vary more between runs than within one; measured 1.0 to 1.7 for sampling at random times."""
 CLUMP_NS = 250_000_000
 """How long a thread stands in line at a time, at most: 20 others that want the same processor, and a few slices of a scheduler each."""
-TRACE_GRAIN = 0.005
-"""Where there are no samples: what one interruption more or less adds to a function, as a part of the total."""
+TRACE_CV, TRACE_GRAIN = 0.02, 0.01
+"""
+Where there are no samples: what a function's time varies by, and what one interruption more or less adds to it, as a part of the total. Of
+100 traced runs of two programs of 1 s the pairs of equals that were flagged were those with a stall of 50 to 80 ms in one of them.
+"""
 
 
 def within_variance(profile: Profile, functions: Int32Array, values: Floats, scale: float, in_line: float = 0.0) -> Floats:
@@ -30,7 +33,7 @@ def within_variance(profile: Profile, functions: Int32Array, values: Floats, sca
     """
     samples, n_functions = profile.samples, len(values)
     if not len(samples):
-        return (0.05 * values) ** 2 + (TRACE_GRAIN * values.sum()) ** 2
+        return (TRACE_CV * values) ** 2 + (TRACE_GRAIN * values.sum()) ** 2
     order = np.lexsort((samples.time_ns, samples.lane))
     function, lane = functions[samples.node[order]], samples.lane[order]
     fresh = np.ones(len(function), bool)
