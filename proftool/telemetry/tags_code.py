@@ -34,6 +34,11 @@ def is_project(file: str) -> bool:
     return found
 
 
+def is_own(file: str) -> bool:
+    """Is it code of this package?"""
+    return file.startswith(_OWN)
+
+
 def _judge(file: str) -> bool:
     if file.startswith("<") or f"{os.sep}site-packages{os.sep}" in file or f"{os.sep}dist-packages{os.sep}" in file:
         return False

@@ -20,12 +20,13 @@ from proftool.model.meta import Git
 from proftool.telemetry import tracing
 from proftool.telemetry.alerts import Listener
 from proftool.telemetry.incidents import Incidents, Watched
+from proftool.telemetry.leaks import TRACE_S, WINDOW_S, LeakWatch
 from proftool.telemetry.on_demand import BURST_S, OnDemand
 from proftool.telemetry.points_writer import EVERY_S, PointsWriter
 from proftool.telemetry.queries import LIMITS, REPEATED, SLOW_NS
 from proftool.telemetry.sampler import BUDGET, MAX_HZ, Sampler
 from proftool.telemetry.sampler_slices import SLICE_S, Slicer
-from proftool.telemetry.sampler_watch import BLOCKED_NS, TRACE_S, WINDOW_S, BlockingWatch, LeakWatch
+from proftool.telemetry.sampler_watch import BLOCKED_NS, BlockingWatch
 from proftool.telemetry.slices_writer import SliceWriter
 from proftool.telemetry.spans import Keep
 from proftool.telemetry.spans_writer import Exporter
