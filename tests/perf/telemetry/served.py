@@ -1,14 +1,15 @@
 """A hello-world service under full load: uvicorn with one worker, `wrk` on the same machine, each stack beside the one it is compared with.
 
-Both servers of a pair are bound to one processor and are loaded at the same time, by a `wrk` each on another processor, so that they meet
-the same machine: one after the other their throughputs differed by 35 % on a machine whose speed wanders. Both want all of the processor
-and get half of it each, so the throughput of one against the other is that of the two at full load. Shown are medians and quartiles
-over rounds, and the same for the CPU time of the server a request; the first row compares a stack with itself.
+Both servers of a pair are bound to one processor and take turns of 50 ms on it, stopped and continued by signals, each under its own `wrk`
+on another processor: so they meet the same machine, and each has its caches to itself. One after the other their throughputs differed by
+35 % on a machine whose speed wanders. Shown are medians and quartiles over rounds of the throughput, and of the CPU time of the server a
+request; the first row compares a stack with itself.
 """
 
 from __future__ import annotations
 
 import os
+import random
 import re
 import shutil
 import socket
@@ -27,6 +28,7 @@ import apps
 import psutil
 
 CONNECTIONS = 8
+TURN_S = 0.05
 
 
 @contextmanager
@@ -65,8 +67,8 @@ def _bind(index: int) -> Callable[[], None]:
     return partial(os.sched_setaffinity, 0, {places[index % len(places)]})
 
 
-def _load(urls: tuple[str, str], seconds: int) -> list[int]:
-    """How many requests each answered in the same time."""
+def _load(urls: tuple[str, str], servers: tuple[psutil.Process, psutil.Process], seconds: int) -> list[int]:
+    """How many requests each answered in as many turns."""
     wrk = shutil.which("wrk")
     if wrk is None:
         raise SystemExit("install Debian's `wrk`")
@@ -76,6 +78,17 @@ def _load(urls: tuple[str, str], seconds: int) -> list[int]:
         )
         for url in urls
     ]  # fmt: skip
+    order = list(servers)
+    try:
+        while any(load.poll() is None for load in loads):
+            random.shuffle(order)
+            for one, other in (order, reversed(order)):
+                other.suspend()
+                one.resume()
+                time.sleep(TURN_S)
+    finally:
+        for one in servers:
+            one.resume()
     answered: list[int] = []
     for load in loads:
         told, _ = load.communicate()
@@ -103,7 +116,7 @@ def under_load(rounds: int, seconds: int) -> None:
         with _server(base) as (base_url, one), _server(stack) as (url, other):
             for turn in range(rounds + 1):
                 before = _cpu_s(one), _cpu_s(other)
-                n = _load((base_url, url), seconds if turn else 1)
+                n = _load((base_url, url), (one, other), seconds if turn else 1)
                 taken = [(after - begin) / count * 1e6 for begin, after, count in zip(before, (_cpu_s(one), _cpu_s(other)), n, strict=True)]
                 if turn:
                     rates.append(100 * (n[1] / n[0] - 1))
