@@ -89,9 +89,8 @@ def statements(telemetry: TelemetryStore, *, service: str | None, since_ns: int,
     spans = telemetry.find_outlines(asked, attributes=True)
     entries = telemetry.find_outlines(SpanQuery(service=service, since_ns=since_ns, until_ns=until_ns, entries=True, limit=LOOKED_AT))
     routes = {(span.trace_id, span.service): span.route or span.name for span in entries}
-    found: dict[tuple[str, _Shape], _Gathered] = {}
+    found: dict[tuple[str, str, str], _Gathered] = {}
     shapes: dict[int, _Shape | None] = {}  # of attributes by identity, for equal ones are shared and all are held until the end
-    of_shape: dict[tuple[str, str, str], _Gathered] = {}
     traces, n_spans = set[str](), 0
     for span in spans:
         key = id(span.attributes)
@@ -100,9 +99,10 @@ def statements(telemetry: TelemetryStore, *, service: str | None, since_ns: int,
             continue
         n_spans += 1
         traces.add(span.trace_id)
-        of = found.get((span.service, shape))
+        kind = span.service, shape.system, shape.text
+        of = found.get(kind)
         if of is None:
-            of = found[span.service, shape] = of_shape.setdefault((span.service, shape.system, shape.text), _Gathered(span))
+            of = found[kind] = _Gathered(span)
         of.durations.append(span.duration_ns)
         of.traces.add(span.trace_id)
         of.n_failed += span.status == "error"
@@ -116,7 +116,7 @@ def statements(telemetry: TelemetryStore, *, service: str | None, since_ns: int,
             of.routes[route] = of.routes.get(route, 0) + 1
         if of.slowest is None or span.duration_ns > of.slowest.duration_ns:
             of.slowest = span
-    rows_of = sorted((_statement(key, of) for key, of in of_shape.items()), key=lambda one: -one.total_ns)
+    rows_of = sorted((_statement(key, of) for key, of in found.items()), key=lambda one: -one.total_ns)
     return Statements(statements=tuple(rows_of[:SHOWN]), n_spans=n_spans, n_traces=len(traces), is_cut=len(spans) == LOOKED_AT)
 
 

@@ -120,6 +120,15 @@ def simulate(rounds: int) -> None:
                     new = [drawn(rng, shares=shares, plant={"transform": 1 + effect}) for _ in range(runs)]
                     found += next(iter(flagged(diff(base, new)).items()), None) == ("transform", "slower")
                 told(f"first: +{100 * effect:.0f} % in {100 * share:.0f} % of the time, {runs} a side", found, n)
+    for n_samples in (800, 2400):
+        rng, n = np.random.default_rng([1, 50, 30]), max(rounds // 2, 20)
+        shares = {"transform": 0.5} | {
+            name: value * 0.5 / (1 - SHARES["transform"]) for name, value in SHARES.items() if name != "transform"
+        }
+        random = {"shares": shares, "random_gaps": True, "n_samples": n_samples}
+        pairs = [(drawn(rng, **random), drawn(rng, plant={"transform": 1.3}, **random)) for _ in range(n)]
+        found = sum(next(iter(flagged(diff([a], [b])).items()), None) == ("transform", "slower") for a, b in pairs)
+        told(f"first: +30 % in 50 % of the time, 1 a side, {n_samples} samples at random times", found, n)
     for drift in (1.0, 1.3):
         for effect in (0.0, 0.3):
             rng = np.random.default_rng([round(10 * drift), round(100 * effect)])

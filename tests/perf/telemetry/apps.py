@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import time
+import tracemalloc
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ SAMPLED = "proftool: metrics, and a sampler at 100 Hz"
 EVERYTHING = "proftool: everything, as `watch` sets it"
 INSTRUMENTATOR = "prometheus-fastapi-instrumentator"
 OTEL = "OpenTelemetry ASGI and SDK: metrics, 1 % traced"
+TRACED_LINE, TRACED_STACK = "tracemalloc, one frame", "tracemalloc, 16 frames"
 
 
 async def _hello(_request: Request) -> PlainTextResponse:
@@ -112,6 +114,12 @@ def everything() -> App:
     return metrics()
 
 
+def traced(frames: int) -> App:
+    """Nothing but Python's own tracing of allocations."""
+    tracemalloc.start(frames)
+    return hello()
+
+
 def sampled() -> App:
     """The middleware and a sampler that looks a hundred times a second, whatever that takes."""
     from proftool.telemetry.sampler import Sampler
@@ -127,8 +135,18 @@ SERVED: dict[str, Callable[[], App]] = {
     EVERYTHING: everything,
     INSTRUMENTATOR: instrumentator,
     OTEL: lambda: otel(0.01, metrics=True),
+    TRACED_LINE: lambda: traced(1),
+    TRACED_STACK: lambda: traced(16),
 }
-BESIDE = ((METRICS, NONE), (SAMPLED, METRICS), (EVERYTHING, NONE), (INSTRUMENTATOR, NONE), (OTEL, NONE))
+BESIDE = (
+    (METRICS, NONE),
+    (SAMPLED, METRICS),
+    (EVERYTHING, NONE),
+    (INSTRUMENTATOR, NONE),
+    (OTEL, NONE),
+    (TRACED_LINE, NONE),
+    (TRACED_STACK, NONE),
+)
 """Which stack is compared with which."""
 
 app: Any = SERVED[os.environ["STACK"]]() if "STACK" in os.environ else None
