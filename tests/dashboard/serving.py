@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -17,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
+from ports import free_port
 
 RULES = """
 [tool.proftool.alerts.too-slow]
@@ -102,9 +102,7 @@ def shop_in(folder: Path) -> Iterator[Shop]:
     """The shop in an empty folder, once its points, spans, slices and findings are there."""
     (folder / "pyproject.toml").write_text(RULES)
     (folder / "shop.py").write_text((Path(__file__).parent / "shop.py").read_text())
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "uvicorn", "shop:app", "--port", str(port), "--log-level", "critical"]
     service = subprocess.Popen(command, cwd=folder, env=environment())
     served = Served(folder)

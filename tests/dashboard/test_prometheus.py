@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 from dashboard.serving import Shop, until
+from ports import free_port
 
 pytestmark = [pytest.mark.xdist_group("dashboard"), pytest.mark.timeout(900)]
 COUNT = "sum(http_server_request_duration_seconds_count)"
@@ -21,9 +21,7 @@ def prometheus(shop: Shop, tmp_path: Path) -> Iterator[str]:
     """Debian's, scraping the shop every second; its query address."""
     program = shutil.which("prometheus")
     assert program, "install Debian's `prometheus`"
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     target = shop.base.removeprefix("http://")
     config = tmp_path / "prometheus.yml"
     config.write_text(f"scrape_configs: [{{job_name: shop, scrape_interval: 1s, static_configs: [{{targets: ['{target}']}}]}}]")

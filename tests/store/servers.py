@@ -20,15 +20,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import psycopg
+from ports import free_port
 
 KEY, SECRET = "proftool", "proftool-secret"
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
 
 
 class Servers:

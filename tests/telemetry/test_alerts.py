@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ports import free_port
 from telemetry.simulated import Simulated
 
 from proftool.contracts_incidents import Suspect
@@ -224,10 +224,7 @@ def test_a_receiver_that_fails_costs_lines_in_the_log(how: str, tries: int, capl
 
 def test_a_receiver_that_is_gone_for_long(caplog: pytest.LogCaptureFixture) -> None:
     """Nobody listens: a message in excess is said, not kept."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    hook = Webhook(f"http://127.0.0.1:{port}/secret", pause_s=0.005, timeout_s=1)
+    hook = Webhook(f"http://127.0.0.1:{free_port()}/secret", pause_s=0.005, timeout_s=1)
     for _ in range(150):
         hook(firing())
     assert hook.flush(120)

@@ -16,7 +16,8 @@ from typing import Any
 
 import httpx
 import pytest
-from telemetry.test_services import PROGRAMS, answers, free_port, running, wait_for
+from ports import free_port
+from telemetry.test_services import PROGRAMS, answers, running, wait_for
 
 from proftool import settings
 from proftool.workflows.incidents import list_incidents
@@ -173,9 +174,3 @@ def test_a_store_that_cannot_be_written_leaves_the_service_as_it_was(project: Pa
             process.wait(120)
     assert "cannot be kept" in log.read_text()
     assert "Traceback" not in log.read_text()
-
-
-def _answers(port: int) -> bool:
-    from telemetry.test_services import answers
-
-    return answers(port)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from ports import free_port
 from telemetry.serving import telemetry_store
 
 from proftool.contracts_store import RunQuery
@@ -22,13 +23,6 @@ from proftool.contracts_telemetry import SliceQuery, Span, SpanQuery
 from proftool.store.services import SqlTelemetryStore
 
 PROGRAMS = Path(__file__).parent / "programs"
-
-
-def free_port() -> int:
-    """A port that nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager
