@@ -46,6 +46,9 @@ class Rare(NamedTuple):
 Cells = tuple["memoryview[int]", "memoryview[float]", "memoryview[int]", "memoryview[float]", "memoryview[float]", Rare]
 """Of one lane: duration, its sum; size sent, its sum; requests under way; the rest."""
 
+Known = tuple[Cells, "str | None", object]
+"""Where requests of a framework's route are counted, its template, and the route itself, so that its id stays its own."""
+
 FIRST_NS: Final = 5_000_000
 FIRST_BYTES: Final = 256
 """Upper bounds of the buckets that most requests of a quick service are in: those are found without a bisection."""
@@ -70,8 +73,8 @@ class Counts:
         self.active = http.active_of(method, scheme).at(lane).floats
         self._cells: dict[tuple[str | None, int | None, str | None], Cells] = {}
         """Route, status and error -> cells."""
-        self.by_route: dict[tuple[int, int | None], tuple[Cells, object]] = {}
-        """For the ASGI middleware: id of a framework's route, and status -> cells, and that route, so that the id stays its own."""
+        self.by_route: dict[tuple[int, int | None], Known] = {}
+        """For the ASGI middleware, by the id of a framework's route and the status."""
         self.has_bodies = method not in ("GET", "HEAD", "OPTIONS")
         """Other requests hardly ever have a body; one is measured as the application reads it."""
         self.look_ns = 0
@@ -114,15 +117,11 @@ class Counts:
         """Where this thread counts such requests."""
         return self if self.lane == HERE.lane else self._http.counts(self.method, self.scheme)
 
-    def cells(self, route: str | None, status: int | None) -> Cells:
-        """Of requests without an error."""
-        key = (route, status, None)
-        return self._cells.get(key) or self._find(key)
-
-    def keep(self, route: object, status: int | None, cells: Cells) -> None:
-        """The template of that route is that of these cells wherever it is found."""
+    def keep(self, route: object, status: int | None, template: str | None) -> None:
+        """That route has this template wherever it is found, and its requests no error."""
         if not self._is_old and len(self.by_route) < SERIES_LIMIT:
-            self.by_route[id(route), status] = (cells, route)
+            key = (template, status, None)
+            self.by_route[id(route), status] = (self._cells.get(key) or self._find(key), template, route)
 
     def _find(self, key: tuple[str | None, int | None, str | None]) -> Cells:
         found = self._http.cells(self.lane, self.method, self.scheme, *key)

@@ -15,13 +15,14 @@ there are disjoint pairs.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import resource
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
@@ -148,6 +149,7 @@ def record(rounds: int, folder: Path | None) -> None:
         for name, text in PROGRAMS.items():
             (root / f"{name}.py").write_text(text)
         store = open_store(load(root, environ={}))
+        alike: dict[int, Alike] = {1: Alike(), BLOCK: Alike()}
         for mode in ("sample", "trace", "memory"):
             for name in PROGRAMS:
                 blocks: dict[str, list[list[Profile]]] = {"1": [], "1.3": []}
@@ -160,32 +162,56 @@ def record(rounds: int, folder: Path | None) -> None:
                             command = [sys.executable, "-m", "proftool", *words]
                             subprocess.run(command, cwd=root, env=env, check=True, stdout=subprocess.DEVNULL)
                         own.append([store.load(run) for run in reversed(store.find(RunQuery(label=label)))])
-                judged(f"{mode} {name}", mode, blocks)
+                for size, found in judged(f"{mode} {name}", mode, blocks).items():
+                    alike[size].add(found)
+            for size, all_ in alike.items():
+                all_.told(f"A/A of all so far, {size} a side")
 
 
-def judged(what: str, mode: str, blocks: dict[str, list[list[Profile]]]) -> None:
+@dataclass
+class Alike:
+    """Comparisons of identical programs. `hits` counts each by the share of its runs' pairs, so that a run is in one comparison's worth."""
+
+    alarms: int = 0
+    pairs: int = 0
+    disjoint: int = 0
+    """As many comparisons as there would be if each run were in one only."""
+    hits: float = 0.0
+
+    def add(self, other: Alike) -> None:
+        """Take those too."""
+        self.alarms += other.alarms
+        self.pairs += other.pairs
+        self.disjoint += other.disjoint
+        self.hits += other.hits
+
+    def told(self, what: str) -> None:
+        """One line of the answer."""
+        share, of_disjoint = 100 * self.alarms / self.pairs, 100 * self.hits / self.disjoint
+        limit = 100 * upper_limit(math.ceil(self.hits - 1e-9), self.disjoint)
+        flagged_of = f"{self.alarms}/{self.pairs} {share:.1f} %"
+        print(f"{what}: {flagged_of}; of {self.disjoint} disjoint ones {of_disjoint:.1f} %, upper limit {limit:.1f} %", flush=True)
+
+
+def judged(what: str, mode: str, blocks: dict[str, list[list[Profile]]]) -> dict[int, Alike]:
     """The lines of one program in one mode."""
-    alike = list(blocks.values()) if mode != "memory" else [[*blocks["1"], *blocks["1.3"]]]
+    sets = list(blocks.values()) if mode != "memory" else [[*blocks["1"], *blocks["1.3"]]]
+    alike: dict[int, Alike] = {}
     for size in (1, BLOCK):
-        pairs: list[tuple[list[Profile], list[Profile]]] = []
-        disjoint = 0
-        for own in alike:
+        found = alike[size] = Alike()
+        for own in sets:
             sides = own if size == BLOCK else [[run] for block in own for run in block]
-            pairs += combinations(sides, 2)
-            disjoint += len(sides) // 2
-        alarms = sum(bool(flagged(diff(*pair))) for pair in pairs)
-        limit = upper_limit(round(alarms / len(pairs) * disjoint), disjoint)
-        share = 100 * alarms / len(pairs)
-        print(
-            f"A/A {what}, {size} a side: {alarms}/{len(pairs)} {share:.1f} %, upper limit {100 * limit:.1f} % ({disjoint} disjoint)",
-            flush=True,
-        )
+            pairs = list(combinations(sides, 2))
+            alarms, disjoint = sum(bool(flagged(diff(*pair))) for pair in pairs), len(sides) // 2
+            found.add(Alike(alarms, len(pairs), disjoint, alarms / len(pairs) * disjoint))
+        found.told(f"A/A {what}, {size} a side")
     if mode == "memory":
-        return
+        return alike
     for size in (1, BLOCK):
         near = [(a, b) for at, a in enumerate(blocks["1"]) for b in blocks["1.3"][max(at - 1, 0) : at + 1]]
         found = [next(iter(flagged(diff(a[i : i + size], b[i : i + size])).items()), None) for a, b in near for i in range(0, BLOCK, size)]
         told(f"first: +30 % in {what}, {size} a side", sum(one == ("transform", "slower") for one in found), len(found))
+    return alike
 
 
 def million() -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import contextvars
 import io
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 from wsgiref.util import setup_testing_defaults
@@ -215,6 +218,59 @@ def test_background_work_is_not_the_clients_time() -> None:
     serve(app, [])
     assert samples()[0].count == 1
     assert samples()[0].value < 0.05
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_timer_set_while_it_answers_holds_nothing_of_a_request(fails: bool) -> None:
+    """uvicorn's keep-alive timer has a copy of the context, and asyncio keeps cancelled timers; who it was can still be asked."""
+
+    class State(dict[str, object]):
+        pass
+
+    kept: list[contextvars.Context] = []
+
+    async def app(asked: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"x"})
+        if fails:
+            raise LookupError
+
+    async def send(_: Any) -> None:
+        kept.append(contextvars.copy_context())
+
+    async def one() -> weakref.ref[State]:
+        state = State()
+        with contextlib.suppress(LookupError):
+            asked = scope(state=state, headers=[(b"traceparent", PARENT.encode())])
+            await ASGIMiddleware(app)(asked, send, send)  # type: ignore[arg-type]  # receives nothing
+        return weakref.ref(state)
+
+    gone = asyncio.run(one())
+    assert gone() is None
+    was = kept[-1][request.CURRENT]
+    assert was is not None
+    assert was.path == "/"
+    assert was.trace_id_hex == PARENT.split("-")[1]
+    assert was.status == 200
+
+
+def test_a_server_that_is_gone_is_told_so() -> None:
+    """Work that outlives its request hears of a disconnect, and cannot answer any more."""
+    ends: list[Any] = []
+
+    async def app(asked: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"x"})
+        ends.extend((receive, send))
+
+    async def later() -> None:
+        assert await ends[0]() == {"type": "http.disconnect"}
+        with pytest.raises(RuntimeError, match="done with the request"):
+            await ends[1]({"type": "http.response.body", "body": b"y"})
+
+    serve(app, [])
+    asyncio.run(later())
+    assert samples()[0].count == 1
 
 
 def test_a_response_is_not_changed_in_place() -> None:

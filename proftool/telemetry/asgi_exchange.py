@@ -1,0 +1,289 @@
+"""One HTTP request of an ASGI application: what stands between the application and the server for it, and sees how it ends.
+
+A request ends with the last part of its response, not with the call: what Starlette runs in the background afterwards is not the
+client's time. Responses from 500 on are recorded when the call ends, for Starlette answers first and raises then.
+The wrapper of `send` is a plain function that returns the server's own awaitable, which spares a coroutine a message.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from bisect import bisect_left
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, cast
+
+from proftool.telemetry.http import (
+    BYTES_SUM,
+    DISCONNECTED,
+    FIRST_BYTES,
+    FIRST_NS,
+    INCOMPLETE,
+    LOOK_NS,
+    SECONDS_SUM,
+    Counted,
+    Known,
+    Rare,
+    asgi_route,
+    effective_route,
+    qualified,
+    server_timing,
+)
+from proftool.telemetry.metrics import BYTES, SECONDS
+from proftool.telemetry.request import HOOKS, Context, tell
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+_now = time.perf_counter_ns
+
+_UNDER_WAY, _LEFT, _ANSWERED, _RECORDED = range(4)
+"""Of a request: no end yet · the client is gone before the end · the last part was sent · and counted."""
+DONE: dict[Any, Any] = {}
+"""In place of `cells`: the request is counted."""
+GONE: Scope = {}
+"""In place of the scope: the application is done with the request."""
+
+
+def asgi_context(scope: dict[str, object]) -> Context:
+    """Values of traceparent and tracestate in the scope."""
+    headers = cast(list[tuple[bytes, bytes]], scope["headers"])
+    if b"traceparent" not in dict(headers):
+        return (), ()
+    parents = [value.decode("latin-1") for name, value in headers if name == b"traceparent"]
+    return parents, [value.decode("latin-1") for name, value in headers if name == b"tracestate"]
+
+
+def _header(scope: dict[str, object], wanted: bytes) -> bytes | None:
+    for name, value in cast(list[tuple[bytes, bytes]], scope["headers"]):
+        if name == wanted:
+            return value
+    return None
+
+
+class Exchange(Counted):
+    """A request, and what stands between the application and the server for it: one object.
+
+    What every request sets and reads is in slots: an attribute for which the class has a default too is looked up in both, every time.
+    """
+
+    __slots__ = (
+        "asked_path",
+        "cells",
+        "counts",
+        "ended_ns",
+        "headers",
+        "known_kept",
+        "known_route",
+        "receive",
+        "scope",
+        "send",
+        "sent",
+        "span",
+        "started_ns",
+        "status",
+    )  # fmt: skip
+    kind = "http"
+    resolve = staticmethod(asgi_route)
+    unread = staticmethod(asgi_context)
+    has_length = False
+    """Is there a content-length? Else the body is counted as it is read."""
+    _state = _UNDER_WAY
+
+    cells: dict[tuple[int, int | None], Known] | None
+    """Where a request is counted of which nothing unusual is known; None: something is; `DONE`: it is counted."""
+    receive: Receive
+    send: Send
+    scope: Scope
+    """`GONE` once the application is done: what may still be asked for is then in the next two."""
+    headers: object
+    asked_path: str
+    known_route: str | None
+    known_kept: bool | None
+
+    @property
+    def carrier(self) -> dict[str, object]:  # pyright: ignore[reportIncompatibleVariableOverride]  # nobody sets one
+        return {"headers": self.headers, "path": self.asked_path} if self.scope is GONE else cast(dict[str, object], self.scope)
+
+    @property
+    def path(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return cast(str, self.carrier["path"])
+
+    @property
+    def route(self) -> str | None:  # pyright: ignore[reportIncompatibleVariableOverride]  # with its setter it is one
+        if self.known_route is None and self.ended_ns is not None and self.scope is not GONE:
+            self.known_route = asgi_route(self.carrier)
+        return self.known_route
+
+    @route.setter
+    def route(self, route: str | None) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
+        self.known_route = route
+        self._is_unusual()
+
+    @property
+    def kept(self) -> bool:
+        if self.known_kept is None:
+            self.known_kept = False
+            if self.span is not None and cast(Any, self.span).local is not None:
+                return self.known_kept  # tracing said so
+            parent = _header(self.carrier, b"traceparent")
+            if parent is not None and parent[-2:] != b"00":
+                self.begin()
+        return self.known_kept
+
+    @kept.setter
+    def kept(self, kept: bool) -> None:
+        self.known_kept = kept
+        if kept:
+            self.counts.look_ns = 0
+
+    @property
+    def has_parent(self) -> bool:
+        return b"traceparent" in dict(cast(list[tuple[bytes, bytes]], self.carrier["headers"]))
+
+    def _is_unusual(self) -> None:
+        if self.cells is not DONE:
+            self.cells = None
+
+    def sending(self, message: Message) -> Awaitable[None]:
+        """What the application calls to answer."""
+        kind = message["type"]
+        if kind == "http.response.start":
+            self.status = message["status"]
+        elif (cells := self.cells) is None or kind != "http.response.body" or message.get("more_body"):
+            self._part(kind, message)
+        else:
+            scope = self.scope
+            route = scope.get("route")
+            if "fastapi" in scope:
+                route = effective_route(scope["fastapi"]) or route
+            elif route is None and ("path_template" in scope or "django.urls" in sys.modules):
+                route = scope  # which no route is: found by `asgi_route`
+            found = cells.get((id(route), self.status))
+            if found is None or "app_root_path" in scope:
+                self._part(kind, message)
+            else:
+                # `Counts.end` of a request of which nothing unusual is known, in as few steps as there can be.
+                self.cells = DONE
+                self.sent = sent = len(message.get("body", b""))
+                (durations, duration_sum, sizes, size_sum, active, rare), self.known_route, _ = found
+                self.ended_ns = ended_ns = _now()
+                if HOOKS.end:
+                    tell(HOOKS.end, self)
+                took_ns = ended_ns - self.started_ns
+                seconds = took_ns / 1e9
+                durations[0 if took_ns <= FIRST_NS else bisect_left(SECONDS, seconds)] += 1
+                duration_sum[SECONDS_SUM] += seconds
+                sizes[1 if 0 < sent <= FIRST_BYTES else bisect_left(BYTES, sent)] += 1
+                size_sum[BYTES_SUM] += sent
+                active[0] -= 1
+                if ended_ns >= self.counts.look_ns:
+                    self._exemplify(seconds, rare)
+        send = self.send  # and not `self.send(…)`, which looks for a method first
+        return send(message)
+
+    def _exemplify(self, seconds: float, rare: Rare) -> None:
+        if self.kept:
+            rare.duration.exemplify(seconds, self)
+        elif not self.trace_id_drawn and not asgi_context(self.carrier)[0]:
+            self.counts.look_ns = cast(int, self.ended_ns) + LOOK_NS
+
+    def _part(self, kind: str, message: Message) -> None:
+        """A part of the response, where something is unusual."""
+        if kind == "http.response.body":
+            if body := message.get("body"):
+                self.sent += len(body)
+            if message.get("more_body"):
+                if body and not self.streamed:
+                    self.streamed = True
+                    self.first_byte_ns = _now()
+                    self._is_unusual()
+            elif self.cells is not DONE:
+                self.ended_ns = _now()
+                status = self.status
+                if status is not None and status < 500:
+                    self._learn(status)
+                    self.cells = DONE
+                    self.counts.end(self)
+                else:
+                    self._state = _ANSWERED
+        elif kind in ("http.response.pathsend", "http.response.zerocopysend") and not message.get("more_body"):
+            self._state = _ANSWERED
+
+    def _learn(self, status: int) -> None:
+        """Where the next request is counted that is as usual as this one."""
+        scope = self.carrier
+        route = scope.get("route")
+        if self.cells is None or "app_root_path" in scope:
+            return
+        if "fastapi" in scope:
+            route = effective_route(scope["fastapi"]) or route
+        elif route is None and ("path_template" in scope or "django.urls" in sys.modules):
+            return
+        self.counts.keep(route, status, asgi_route(scope))
+
+    async def receiving(self) -> Message:
+        """What the application calls for the request's body, and to hear that the client is gone."""
+        receive = self.receive
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            if self._state == _UNDER_WAY and self.cells is not DONE:
+                self._state = _LEFT
+                self.cells = None
+        elif not self.has_length and (body := message.get("body")):
+            self.received += len(body)
+            self._is_unusual()
+        return message
+
+    def headed(self) -> None:
+        """The request may have a body."""
+        self.cells = None
+        length = _header(self.carrier, b"content-length")
+        if length is not None and length.isdigit():
+            self.has_length, self.received = True, int(length)
+
+    def failed(self, error: BaseException) -> None:
+        """The application raised."""
+        if self.cells is DONE:
+            return
+        if self._state == _LEFT or _is_disconnect(error):
+            self.error = DISCONNECTED
+        else:
+            self.error = qualified(error)
+            if self.status is None and isinstance(error, Exception):
+                self.status = 500  # what every server answers for it
+
+    def left(self) -> None:
+        """The application is done, and the request is not counted yet."""
+        if self._state != _ANSWERED and self.error is None:
+            self.error = DISCONNECTED if self._state == _LEFT else INCOMPLETE
+        self.cells = DONE
+        self.counts.end(self)
+
+
+class TimedExchange(Exchange):
+    """Answers with a `Server-Timing` header."""
+
+    __slots__ = ()
+
+    def sending(self, message: Message) -> Awaitable[None]:
+        """What the application calls to answer."""
+        if message["type"] == "http.response.start":
+            value = server_timing(self, _now())
+            message = {**message, "headers": [*message.get("headers", ()), (b"server-timing", value.encode())]}
+        return super().sending(message)
+
+
+async def receive_no_more() -> Message:
+    return {"type": "http.disconnect"}
+
+
+async def send_no_more(message: Message) -> None:
+    raise RuntimeError(f"`{message['type']}` after the application was done with the request")
+
+
+def _is_disconnect(error: BaseException) -> bool:
+    # A server of ASGI 2.4 raises OSError from `send` once the client is gone; Starlette makes ClientDisconnect of it.
+    return isinstance(error, ConnectionError | BrokenPipeError) or type(error).__name__ == "ClientDisconnect"
