@@ -17,6 +17,7 @@ from proftool.model import significance
 from proftool.model.align import Union, align
 from proftool.model.comparable import choose_metric, judge_comparable, metric_of, passes_of
 from proftool.model.diff import FLAGGED, VERDICTS, Comparability, Comparable, Diff, FunctionChange, Side, Verdict
+from proftool.model.exact import compare_exact, exchanged_arenas
 from proftool.model.explain import explain
 from proftool.model.machine import AGREE, LEAST_SHIFT, UNEXPLAINED, Machine, machine
 from proftool.model.match import Matched, match
@@ -155,7 +156,11 @@ class _Comparison:
     def tested(self) -> Tested:
         """How sure each function's difference is, in the clock that disturbs least."""
         if self.exact:
-            return self._exact(self.self_values)
+            tested = compare_exact(self.self_values, self.n_base)
+            if self.weak and self.metric.unit is Unit.BYTES:
+                # More runs tell by themselves what changes from one to the next.
+                tested = replace(tested, q=np.where(exchanged_arenas(*self.sides(self.self_values)), 1.0, tested.q))
+            return tested
         values, steady = self._clock()
         self.test_values = values
         # What sampling met a few times on all runs together cannot be told from chance, so it does not count among the tests either.
@@ -205,17 +210,6 @@ class _Comparison:
     def _quantum(self) -> float:
         weights = [quantum_ns(p) * scale for p, scale in zip(self.profiles, self.scale, strict=True) if len(p.samples)]
         return float(np.mean(weights)) if weights and self.metric.unit is Unit.NANOSECONDS else 0.0
-
-    def _exact(self, values: Floats) -> Tested:
-        """Counts and bytes: what repeats identically is certain, what varies must lie apart in all runs."""
-        base, new = values[:, : self.n_base], values[:, self.n_base :]
-        constant = (np.ptp(base, axis=1) == 0) & (np.ptp(new, axis=1) == 0)
-        apart = (base.max(axis=1) < new.min(axis=1)) | (new.max(axis=1) < base.min(axis=1))
-        chance = 2 / significance.comb(len(self.profiles), self.n_base)
-        q = np.where(apart, np.where(constant, 0.0, chance), 1.0)
-        delta = new.mean(axis=1) - base.mean(axis=1)
-        zero = np.zeros(len(delta))
-        return Tested(delta, zero, q, zero, new.min(axis=1) - base.max(axis=1), new.max(axis=1) - base.min(axis=1))
 
     def answer(self, names: tuple[str, str], comparability: Comparability) -> Diff:
         """The whole `Diff`."""

@@ -246,3 +246,24 @@ def test_values_are_per_observed_second_of_attached_runs() -> None:
     answer = diff([seen[0]], [seen[1]])
     assert answer.new_total == pytest.approx(answer.base_total)
     assert flagged(answer) == {}
+
+
+def test_an_arena_that_another_function_asks_for_is_no_change() -> None:
+    """The allocator takes 1 MiB for whoever's object did not fit: the same peak, held by another function. More of it is more."""
+    base = profile_from_text("main main\nload cache\n= 3145728 1048576", metric=PEAK_BYTES)
+    swapped = profile_from_text("main main\nload cache\n= 2097352 2097300", metric=PEAK_BYTES)
+    grown = profile_from_text("main main\nload cache\n= 3145728 2097152", metric=PEAK_BYTES)
+    moved = profile_from_text("main main\nload cache\n= 1048576 53477376", metric=PEAK_BYTES)
+    assert flagged(diff([base], [swapped])) == {}
+    assert flagged(diff([base], [grown])) == {"cache": "more"}
+    held = profile_from_text("main main\nload cache\n= 53477376 1048576", metric=PEAK_BYTES)
+    assert flagged(diff([held], [moved])) == {"load": "less", "cache": "more"}
+
+
+def test_an_arena_is_no_change_by_few_runs_and_by_many_if_it_always_is(subtests: pytest.Subtests) -> None:
+    """What differs in each of four runs a side differs."""
+    base = profile_from_text("main main\nload cache\n= 3145728 1048576", metric=PEAK_BYTES)
+    new = profile_from_text("main main\nload cache\n= 2097152 2097152", metric=PEAK_BYTES)
+    for runs, told in ((1, {}), (3, {}), (4, {"load": "less", "cache": "more"})):
+        with subtests.test(runs=runs):
+            assert flagged(diff([base] * runs, [new] * runs)) == told
