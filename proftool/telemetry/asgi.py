@@ -70,8 +70,8 @@ class ASGIMiddleware:
         exchange.receive = receive
         exchange.send = send
         exchange.cells = counts.by_route
-        exchange.status = exchange.ended_ns = exchange.span = exchange.known_route = exchange.known_kept = None
-        exchange.sent = 0
+        exchange.status = exchange.ended_ns = exchange.error = exchange.span = exchange.known_route = exchange.known_kept = None
+        exchange.sent = exchange.trace_id_drawn = 0
         exchange.started_ns = _now()
         if counts.has_bodies:
             exchange.headed()

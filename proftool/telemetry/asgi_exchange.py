@@ -74,6 +74,7 @@ class Exchange(Counted):
         "cells",
         "counts",
         "ended_ns",
+        "error",
         "headers",
         "known_kept",
         "known_route",
@@ -84,6 +85,7 @@ class Exchange(Counted):
         "span",
         "started_ns",
         "status",
+        "trace_id_drawn",
     )  # fmt: skip
     kind = "http"
     resolve = staticmethod(asgi_route)
@@ -126,8 +128,9 @@ class Exchange(Counted):
     def kept(self) -> bool:
         if self.known_kept is None:
             self.known_kept = False
-            if self.span is not None and cast(Any, self.span).local is not None:
-                return self.known_kept  # tracing said so
+            if HOOKS.asked and self.ended_ns is None:
+                tell(HOOKS.asked, self)
+                return self.known_kept
             parent = _header(self.carrier, b"traceparent")
             if parent is not None and parent[-2:] != b"00":
                 self.begin()
@@ -141,7 +144,8 @@ class Exchange(Counted):
 
     @property
     def has_parent(self) -> bool:
-        return b"traceparent" in dict(cast(list[tuple[bytes, bytes]], self.carrier["headers"]))
+        headers = self.headers if self.scope is GONE else self.scope["headers"]
+        return b"traceparent" in dict(cast(list[tuple[bytes, bytes]], headers))
 
     def _is_unusual(self) -> None:
         if self.cells is not DONE:

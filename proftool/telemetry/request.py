@@ -172,10 +172,11 @@ Hook = Callable[[Request], None]
 class _Hooks:
     """Who is told, as tuples: the request path iterates, registration replaces."""
 
-    __slots__ = ("end", "start")
+    __slots__ = ("asked", "end", "start")
 
     def __init__(self) -> None:
         self.start: tuple[Hook, ...] = ()
+        self.asked: tuple[Hook, ...] = ()
         self.end: tuple[Hook, ...] = ()
 
 
@@ -188,6 +189,12 @@ def on_start(hook: Hook) -> None:
         HOOKS.start = (*HOOKS.start, hook)
 
 
+def on_asked(hook: Hook) -> None:
+    """Call the hook when somebody asks of a request under way whether its trace is kept: it writes `kept`. Again changes nothing."""
+    if hook not in HOOKS.asked:
+        HOOKS.asked = (*HOOKS.asked, hook)
+
+
 def on_end(hook: Hook) -> None:
     """Call the hook with every request when it is over, before its metrics are recorded; again changes nothing."""
     if hook not in HOOKS.end:
@@ -197,6 +204,7 @@ def on_end(hook: Hook) -> None:
 def forget(hook: Hook) -> None:
     """Call the hook no more."""
     HOOKS.start = tuple(known for known in HOOKS.start if known != hook)
+    HOOKS.asked = tuple(known for known in HOOKS.asked if known != hook)
     HOOKS.end = tuple(known for known in HOOKS.end if known != hook)
 
 

@@ -52,10 +52,14 @@ class Keep:
     share: float = 0.01
     """Of all traces, by their id: every service chooses the same ones."""
 
+    @property
+    def below(self) -> int:
+        """The low 56 bits of a chosen id are less: the part that W3C trace context asks to be random."""
+        return int(self.share * (1 << 56))
+
     def chosen(self, trace_id: int) -> bool:
         """Is it one of the share?"""
-        # The low 56 bits: the part of an id that W3C trace context asks to be random.
-        return (trace_id & 0xFFFFFFFFFFFFFF) < self.share * (1 << 56)
+        return (trace_id & 0xFFFFFFFFFFFFFF) < self.below
 
     def reason(self, local: LocalTrace) -> str | None:
         """Why it is kept, None where it is not."""
@@ -105,7 +109,7 @@ def span_variable() -> ContextVar[Context] | None:
     """OpenTelemetry's context variable, where its default runtime context is in use."""
     contexts.get_current()
     runtime = contexts._RUNTIME_CONTEXT  # pyright: ignore[reportPrivateUsage]
-    found = getattr(runtime, "_current_context", None)
+    found = getattr(getattr(runtime, "inner", runtime), "_current_context", None)  # `inner`: tracing.RequestContexts
     return cast("ContextVar[Context]", found) if isinstance(found, ContextVar) else None
 
 

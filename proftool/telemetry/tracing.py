@@ -4,12 +4,12 @@
 (request.py) and begins to write. The request's ids are those of the middleware, so that logs, exemplars, `Server-Timing` and the trace
 agree.
 
-Of a request that nobody keeps and nobody asked for, its span is one object that says which request it is (`Entry`): names, times, ids
-and the trace are made when somebody reads one of them, or when the request's end says that it is kept.
+A request has no span until somebody asks for the current one (`RequestContexts`), or its end says that it is kept: docs/decisions/0012.
 """
 
 from __future__ import annotations
 
+import contextvars
 import functools
 import logging
 import os
@@ -21,7 +21,7 @@ from typing import Final
 
 from opentelemetry import context as contexts
 from opentelemetry import trace
-from opentelemetry.context import Context
+from opentelemetry.context.context import Context, _RuntimeContext  # pyright: ignore[reportPrivateUsage]  # there is no public one
 from opentelemetry.trace import SpanKind, StatusCode, TraceState
 from opentelemetry.trace.propagation import set_span_in_context
 from opentelemetry.util import types
@@ -29,10 +29,9 @@ from opentelemetry.util import types
 from proftool.contracts_telemetry import TelemetryStore
 from proftool.telemetry import request as requests
 from proftool.telemetry.request import SAMPLED, Request, draw
-from proftool.telemetry.spans import Keep, LocalTrace, Span, TracerProvider, span_key, span_variable
+from proftool.telemetry.spans import Keep, LocalTrace, Span, TracerProvider, span_key
 from proftool.telemetry.spans_writer import Exporter, Writer
 
-_new = object.__new__
 _LOG = logging.getLogger("proftool.telemetry")
 
 
@@ -45,57 +44,76 @@ CURRENT: Final = _Current()
 
 
 class Entry(Span):
-    """The span of a request. What it is made of is found out when somebody asks for any of it."""
+    """The span of a request."""
 
-    request: Request
-    tracing: Tracing
-    token: Token[Context]
-    """How its context is left."""
-
-    @property
-    def is_made(self) -> bool:
-        """Did somebody ask?"""
-        return "local" in self.__dict__
-
-    def __getattr__(self, name: str) -> object:
-        # Called for what is not there yet, and so at most once an entry but for names that no span has.
-        if name not in _MADE:
-            raise AttributeError(f"a span has no {name}")
-        with _MAKING:
-            if not self.is_made:
-                self._make()
-        return self.__dict__[name]
-
-    def _make(self) -> None:
-        request, tracing = self.request, self.tracing
-        trace_id = request.trace_id
-        self.name = request.method
-        self.kind = SpanKind.SERVER
-        self.span_id, self.parent_id = request.span_id, request.parent_id
-        self.start_ns = requests.wall_ns(request.started_ns)
-        self.sink = tracing.writer
-        self.attributes = {}
-        if request.tracestate:
-            self.trace_state = TraceState.from_header([request.tracestate])
-        flags = request.flags | SAMPLED if tracing.keep.chosen(trace_id) else request.flags
-        local = LocalTrace(trace_id, self, flags)
-        # One that was let go stays so: what is opened below it is late, and of a trace that is not kept.
-        local.is_over = bool(self.end_ns)
-        request.kept = bool(flags & SAMPLED)
-        self.local = local  # last: it says that all is there
+    context: Context
+    """OpenTelemetry's, in which it is the current one and nothing else is known."""
 
 
-_MADE = frozenset(("name", "kind", "span_id", "parent_id", "start_ns", "sink", "attributes", "local"))
 _MAKING = threading.RLock()  # a signal handler may ask while it is being made
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_MAKING.acquire, after_in_parent=_MAKING.release, after_in_child=_MAKING.release)
 _LET_GO = 1
-"""`end_ns` of an entry that nobody asked for and nobody keeps."""
+"""`end_ns` of an entry that somebody asked for after its request ended, and was not kept."""
 
 
-def span_of(request: Request) -> Span | None:
-    """The span of a request under way; None where it is not traced."""
-    return request.span if isinstance(request.span, Span) else None
+def span_of(request: Request) -> Entry | None:
+    """The span of a request, made now where there is none; None where it is not traced."""
+    span = request.span
+    if span is None:
+        now = CURRENT.tracing
+        if now is None:
+            return None
+        with _MAKING:
+            span = request.span
+            if span is None:
+                span = request.span = now.entry(request, is_over=request.ended_ns is not None)
+    return span if isinstance(span, Entry) else None
+
+
+class RequestContexts(_RuntimeContext):
+    """
+    OpenTelemetry's runtime context, in which the span of a request is current though nobody has put it there.
+
+    To set a context variable for every request, and to make a span for it, cost as much as all that is measured of a request, and of most
+    requests nobody asks for it. The request itself stands in a context variable already; what it is asked for is made of it.
+    """
+
+    def __init__(self, inner: _RuntimeContext) -> None:
+        self.inner = inner
+        self._nothing = contextvars.Context().run(inner.get_current)
+        self._key = span_key()
+
+    def attach(self, context: Context) -> Token[Context]:
+        return self.inner.attach(context)
+
+    def detach(self, token: Token[Context]) -> None:
+        self.inner.detach(token)
+
+    def get_current(self) -> Context:
+        found = self.inner.get_current()
+        request = requests.CURRENT.get()
+        if request is None or (found is not self._nothing and not self._is_around(found, request)):
+            return found
+        entry = span_of(request)
+        if entry is None:
+            return found
+        return entry.context if found is self._nothing else set_span_in_context(entry, found)
+
+    def _is_around(self, context: Context, request: Request) -> bool:
+        """Was it attached by whom the request came through, and not within the request?"""
+        span = context.get(self._key)
+        if span is None:
+            return bool(context)  # baggage; an empty one was attached so that nothing is current
+        entry = request.span
+        if isinstance(span, Span) and isinstance(entry, Entry) and span.local is entry.local:
+            return False
+        start_ns = span.start_ns if isinstance(span, Span) else getattr(span, "start_time", None)
+        if isinstance(start_ns, int):
+            return start_ns < requests.wall_ns(request.started_ns)
+        # The caller's, out of the request's own headers.
+        above = span.get_span_context() if isinstance(span, trace.Span) else None
+        return above is not None and above.is_valid and (above.trace_id, above.span_id) == (request.trace_id, request.parent_id)
 
 
 def _finish(span: Span, request: Request) -> None:
@@ -128,9 +146,9 @@ class Tracing:
         hold_s: float = 10.0,
     ) -> None:
         self.keep = keep or Keep()
+        self._below, self._slow_ns = self.keep.below, self.keep.slow_ns
         self.writer = Writer(service, store, self.keep, exporters=exporters, every_s=every_s, hold_s=hold_s)
         self.provider = TracerProvider(self.writer, self.keep)
-        self._variable, self._key = span_variable(), span_key()
 
     def start(self) -> None:
         """Follow requests and write."""
@@ -145,40 +163,53 @@ class Tracing:
             add(StoreSpanProcessor(self.writer, self.keep))
         else:
             _LOG.warning("spans of this program are not kept: its tracer provider is %r, which takes no span processor", type(found))
-        requests.on_start(self._begin)
+        requests.on_asked(self._asked)
         requests.on_end(self._end)
+        _follow_requests()
         self.writer.start()
         CURRENT.tracing = self
 
     def stop(self) -> None:
         """Write what waits and follow requests no more."""
-        requests.forget(self._begin)
+        requests.forget(self._asked)
         requests.forget(self._end)
         self.writer.close()
         if CURRENT.tracing is self:
             CURRENT.tracing = None
 
-    def _begin(self, request: Request) -> None:
-        entry = _new(Entry)
-        entry.request = request
-        entry.tracing = self
-        variable = self._variable
-        if variable is None or variable.get():
-            entry.token = contexts.attach(set_span_in_context(entry))
+    def entry(self, request: Request, *, is_over: bool) -> Entry:
+        """The span of a request; of one that is over and was not kept, what is opened below it is late, and goes too."""
+        trace_id = request.trace_id
+        entry = Entry(
+            request.method,
+            SpanKind.SERVER,
+            request.span_id,
+            request.parent_id,
+            requests.wall_ns(request.started_ns),
+            self.writer,
+        )
+        if request.tracestate:
+            entry.trace_state = TraceState.from_header([request.tracestate])
+        flags = request.flags | SAMPLED if self.keep.chosen(trace_id) else request.flags
+        local = entry.local = LocalTrace(trace_id, entry, flags)
+        entry.context = Context({span_key(): entry})
+        if is_over:
+            local.is_over, entry.end_ns = True, _LET_GO
         else:
-            # The same, where there is nothing in the context yet; by the API's own functions it costs a microsecond.
-            entry.token = variable.set(Context({self._key: entry}))
-        request.span = entry
+            request.kept = bool(flags & SAMPLED)
+        return entry
+
+    @staticmethod
+    def _asked(request: Request) -> None:
+        span_of(request)
 
     def _end(self, request: Request) -> None:
         entry = request.span
+        if entry is None:
+            if not self._is_kept(request):
+                return
+            entry = request.span = self.entry(request, is_over=False)
         if not isinstance(entry, Entry) or entry.end_ns:
-            return
-        self._detach(entry.token)
-        request.span = None  # each holds the other: without the cycle both are gone at once
-        if not entry.is_made and not self._is_kept(request):
-            entry.end_ns = _LET_GO
-            request.kept = False
             return
         local = entry.local
         local.finish = functools.partial(_finish, entry, request)
@@ -189,27 +220,26 @@ class Tracing:
 
     def _is_kept(self, request: Request) -> bool:
         """May the trace of a request be kept, or joined, of which nobody asked for anything?"""
-        keep = self.keep
-        if request.error is not None or (request.status or 0) >= 500 or request.has_parent:
+        ended_ns, status = request.ended_ns, request.status
+        if ended_ns is None or ended_ns - request.started_ns >= self._slow_ns or (status is not None and status >= 500):
             return True
-        if request.ended_ns is None or request.ended_ns - request.started_ns >= keep.slow_ns:
+        if request.error is not None or request.has_parent:
             return True
         if request.trace_id_drawn:
-            return keep.chosen(request.trace_id_drawn)
+            return self.keep.chosen(request.trace_id_drawn)
         # Not drawn yet: the part of the id that decides on it is, and the rest only if it is kept.
         low = draw(56)
-        if not keep.chosen(low):
+        if low >= self._below:
             return False
         request.draw_id(low)
         return True
 
-    @staticmethod
-    def _detach(token: Token[Context]) -> None:
-        try:
-            token.var.reset(token)
-        except ValueError:
-            # A WSGI response may be closed in another context than it was begun in; that context goes with its request.
-            return
+
+def _follow_requests() -> None:
+    contexts.get_current()  # some versions make the runtime context with the first use
+    runtime = contexts._RUNTIME_CONTEXT  # pyright: ignore[reportPrivateUsage]
+    if not isinstance(runtime, RequestContexts):
+        contexts._RUNTIME_CONTEXT = RequestContexts(runtime)  # pyright: ignore[reportPrivateUsage]
 
 
 class Follower(trace.TracerProvider):

@@ -12,8 +12,11 @@ import threading
 from pathlib import Path
 
 import pytest
-from opentelemetry import trace
+from opentelemetry import baggage, trace
+from opentelemetry import context as contexts
+from opentelemetry.context import Context
 from opentelemetry.sdk.trace import TracerProvider as SdkProvider
+from opentelemetry.trace import SpanContext
 from telemetry.serving import serving, telemetry_store
 
 from proftool.contracts_telemetry import SpanQuery
@@ -26,6 +29,7 @@ from proftool.telemetry.tracing import Tracing
 from proftool.telemetry.tracing_start import Options
 
 NOTHING = Keep(slow_ns=10**15, share=0.0)
+EVERYTHING = Keep(slow_ns=10**15, share=1.0)
 
 
 def test_only_slow_failed_and_chosen_requests_are_kept(tmp_path: Path) -> None:
@@ -259,3 +263,53 @@ def test_what_is_opened_below_a_request_that_was_let_go_goes_too(tmp_path: Path)
         assert late.is_recording()
     now.writer.flush(last=True)
     assert not telemetry_store(tmp_path).find_spans(SpanQuery())
+
+
+def test_a_request_that_nobody_asks_for_has_no_span(tmp_path: Path) -> None:
+    """Neither is one made at its end, where it is not kept."""
+    tracing.start("shop", telemetry_store(tmp_path), keep=NOTHING)
+    with serving() as request:
+        assert request.span is None
+    assert request.span is None
+
+
+def test_what_is_attached_within_a_request_is_current(tmp_path: Path) -> None:
+    """Also a context in which nothing is: then a span that is opened begins a trace of its own."""
+    tracing.start("shop", telemetry_store(tmp_path), keep=NOTHING)
+    with serving():
+        entry = trace.get_current_span()
+        assert trace.get_current_span() is entry
+        token = contexts.attach(Context())
+        assert trace.get_current_span() is trace.INVALID_SPAN
+        contexts.detach(token)
+        with trace.get_tracer("test").start_as_current_span("within") as span:
+            assert trace.get_current_span() is span
+            assert baggage.get_all(baggage.set_baggage("who", "me")) == {"who": "me"}
+        assert trace.get_current_span() is entry
+    assert trace.get_current_span() is trace.INVALID_SPAN
+
+
+def test_a_request_within_what_was_attached_before_it(tmp_path: Path) -> None:
+    """A server's own span or baggage: the request's span is the current one, the baggage stays; its caller's span is not current."""
+    now = tracing.start("shop", telemetry_store(tmp_path), keep=EVERYTHING)
+    with trace.get_tracer("server").start_as_current_span("connection") as outer:
+        token = contexts.attach(baggage.set_baggage("who", "me"))
+        with serving() as request:
+            assert trace.get_current_span().get_span_context().span_id == request.span_id
+            assert baggage.get_all() == {"who": "me"}
+            with trace.get_tracer("test").start_as_current_span("within") as within:
+                assert trace.get_current_span() is within
+        assert trace.get_current_span() is outer
+        contexts.detach(token)
+    now.writer.flush()
+    stored = {span.name: span for span in telemetry_store(tmp_path).find_spans(SpanQuery())}
+    assert stored["within"].parent_id == request.span_id_hex
+    with serving() as request:
+        request.trace_id_drawn, request.span_id_drawn, request.parent_id = 5, 7, 6
+        caller = SpanContext(5, 6, is_remote=True)
+        token = contexts.attach(trace.set_span_in_context(trace.NonRecordingSpan(caller)))
+        assert trace.get_current_span().get_span_context().span_id == 7
+        contexts.detach(token)
+        other = trace.NonRecordingSpan(SpanContext(8, 9, is_remote=True))
+        with trace.use_span(other):
+            assert trace.get_current_span() is other
