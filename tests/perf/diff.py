@@ -1,7 +1,7 @@
 """How often does a diff cry wolf, and what does it find? False alarms with their upper limit, power as a table, speed at a million nodes.
 
     PYTHONPATH=tests python -m perf.diff simulate [--rounds N]     drawn runs on a drifting machine: minutes
-    PYTHONPATH=tests python -m perf.diff record --rounds 10        real programs through the command line, ten blocks a side: half an hour
+    PYTHONPATH=tests python -m perf.diff record --rounds 20        real programs through the command line, twenty blocks a side: two hours
     PYTHONPATH=tests python -m perf.diff million                   two profiles of a million nodes
 
 With `--folder F` the runs of `record` stay there, and those that are there already are only judged again.
