@@ -108,7 +108,7 @@ class LocalTrace:
 def span_variable() -> ContextVar[Context] | None:
     """OpenTelemetry's context variable, where its default runtime context is in use."""
     contexts.get_current()
-    runtime = contexts._RUNTIME_CONTEXT  # pyright: ignore[reportPrivateUsage]
+    runtime = getattr(contexts, "_RUNTIME_CONTEXT", None)
     found = getattr(getattr(runtime, "inner", runtime), "_current_context", None)  # `inner`: tracing.RequestContexts
     return cast("ContextVar[Context]", found) if isinstance(found, ContextVar) else None
 

@@ -17,11 +17,11 @@ import threading
 from collections.abc import Sequence
 from contextvars import Token
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from opentelemetry import context as contexts
 from opentelemetry import trace
-from opentelemetry.context.context import Context, _RuntimeContext  # pyright: ignore[reportPrivateUsage]  # there is no public one
+from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind, StatusCode, TraceState
 from opentelemetry.trace.propagation import set_span_in_context
 from opentelemetry.util import types
@@ -71,7 +71,17 @@ def span_of(request: Request) -> Entry | None:
     return span if isinstance(span, Entry) else None
 
 
-class RequestContexts(_RuntimeContext):
+class RuntimeContext(Protocol):
+    """What OpenTelemetry's API asks for the current context."""
+
+    def attach(self, context: Context, /) -> Token[Context]: ...
+
+    def get_current(self) -> Context: ...
+
+    def detach(self, token: Token[Context], /) -> None: ...
+
+
+class RequestContexts:
     """
     OpenTelemetry's runtime context, in which the span of a request is current though nobody has put it there.
 
@@ -79,7 +89,7 @@ class RequestContexts(_RuntimeContext):
     requests nobody asks for it. The request itself stands in a context variable already; what it is asked for is made of it.
     """
 
-    def __init__(self, inner: _RuntimeContext) -> None:
+    def __init__(self, inner: RuntimeContext) -> None:
         self.inner = inner
         self._nothing = contextvars.Context().run(inner.get_current)
         self._key = span_key()
@@ -237,9 +247,13 @@ class Tracing:
 
 def _follow_requests() -> None:
     contexts.get_current()  # some versions make the runtime context with the first use
-    runtime = contexts._RUNTIME_CONTEXT  # pyright: ignore[reportPrivateUsage]
-    if not isinstance(runtime, RequestContexts):
-        contexts._RUNTIME_CONTEXT = RequestContexts(runtime)  # pyright: ignore[reportPrivateUsage]
+    runtime: RuntimeContext | None = getattr(contexts, "_RUNTIME_CONTEXT", None)
+    if runtime is None:
+        _LOG.warning(
+            "this version of opentelemetry-api keeps its current context elsewhere: spans do not find the request that they are of"
+        )
+    elif not isinstance(runtime, RequestContexts):
+        contexts._RUNTIME_CONTEXT = RequestContexts(runtime)  # pyright: ignore
 
 
 class Follower(trace.TracerProvider):

@@ -313,3 +313,17 @@ def test_a_request_within_what_was_attached_before_it(tmp_path: Path) -> None:
         other = trace.NonRecordingSpan(SpanContext(8, 9, is_remote=True))
         with trace.use_span(other):
             assert trace.get_current_span() is other
+
+
+def test_an_api_that_keeps_its_context_elsewhere_is_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Requests are kept as before; what asks for the current span finds none."""
+    monkeypatch.delattr(contexts, "_RUNTIME_CONTEXT")
+    monkeypatch.setattr(contexts, "get_current", Context)
+    now = tracing.start("shop", telemetry_store(tmp_path), keep=EVERYTHING)
+    assert "keeps its current context elsewhere" in caplog.text
+    with serving("/quick"):
+        assert trace.get_current_span() is trace.INVALID_SPAN
+    now.writer.flush()
+    assert [span.route for span in telemetry_store(tmp_path).find_spans(SpanQuery())] == ["GET /quick"]
