@@ -3,7 +3,7 @@
 `LeakWatch` looks at resident memory every second, which costs nothing. Only when that has grown steadily for a whole window does it trace
 allocations with `tracemalloc`, for some seconds and with the innermost line alone, and sees which lines hold more and more. Where such a
 line is a library's, the project's line that calls it is looked for in some bursts of a few milliseconds with whole stacks. These make every
-allocation many times dearer: uvicorn's hello world answers 73 % fewer requests with one frame, 96 % fewer with sixteen (services.md).
+allocation many times dearer: uvicorn's hello world answers 71 % fewer requests with one frame, 96 % fewer with sixteen (services.md).
 
 What was allocated before is not traced, so nothing is paid until there is something to look for, and not again for ten minutes.
 """

@@ -1,7 +1,7 @@
 """What watching a service costs it, beside what others' tools cost, in the same run: `python tests/perf/telemetry [PART …]`.
 
-Parts: inside (a request in this process), sampler, served (uvicorn under `wrk`), memory (a million requests). Nothing is asserted; tables
-and their meaning are in docs/pages/explanation/services.md.
+Parts: inside (a request in this process), sampler, served (uvicorn under `wrk`), instructions (the same under `valgrind`), memory (a
+million requests). Nothing is asserted; tables and their meaning are in docs/pages/explanation/services.md.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import argparse
 import asyncio
 
 import inside
+import instructions
 import memory
 import sampler
 import served
@@ -17,7 +18,7 @@ import served
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("parts", nargs="*", default=["inside", "sampler", "served", "memory"])
+    parser.add_argument("parts", nargs="*", default=["inside", "sampler", "served", "instructions", "memory"])
     parser.add_argument("--rounds", type=int, default=60, help="of the stacks inside")
     parser.add_argument("--load-rounds", type=int, default=8)
     parser.add_argument("--load-seconds", type=int, default=2)
@@ -30,6 +31,8 @@ def main() -> None:
         sampler.sampler(chosen.sampler_seconds)
     if "served" in chosen.parts:
         served.under_load(chosen.load_rounds, chosen.load_seconds)
+    if "instructions" in chosen.parts:
+        instructions.of_a_request()
     if "memory" in chosen.parts:
         memory.memory(chosen.requests)
 

@@ -20,7 +20,9 @@ from starlette.routing import Route
 App = Callable[[Any, Any, Any], Awaitable[None]]
 
 NONE = "nothing"
+BARE = "a bare timer"
 METRICS = "proftool: metrics and trace context"
+TRACED = "proftool: and requests traced, none kept"
 SAMPLED = "proftool: metrics, and a sampler at 100 Hz"
 EVERYTHING = "proftool: everything, as `watch` sets it"
 INSTRUMENTATOR = "prometheus-fastapi-instrumentator"
@@ -114,6 +116,15 @@ def everything() -> App:
     return metrics()
 
 
+def followed() -> App:
+    """The middleware, and tracing that keeps nothing."""
+    from proftool.telemetry.spans import Keep
+    from proftool.telemetry.tracing import start
+
+    start("perf", None, keep=Keep(slow_ns=10**15, share=0.0))
+    return metrics()
+
+
 def traced(frames: int) -> App:
     """Nothing but Python's own tracing of allocations."""
     tracemalloc.start(frames)
@@ -130,7 +141,9 @@ def sampled() -> App:
 
 SERVED: dict[str, Callable[[], App]] = {
     NONE: hello,
+    BARE: lambda: Timer(hello()),
     METRICS: metrics,
+    TRACED: followed,
     SAMPLED: sampled,
     EVERYTHING: everything,
     INSTRUMENTATOR: instrumentator,
@@ -140,6 +153,7 @@ SERVED: dict[str, Callable[[], App]] = {
 }
 BESIDE = (
     (METRICS, NONE),
+    (TRACED, METRICS),
     (SAMPLED, METRICS),
     (EVERYTHING, NONE),
     (INSTRUMENTATOR, NONE),

@@ -85,7 +85,7 @@ async def stacks(rounds: int) -> None:
     measured, with_span = apps.metrics(), ASGIMiddleware(apps.hello(_hello_with_span))
     rows: dict[str, tuple[App, Hooks, Tracing | None]] = {
         apps.NONE: (apps.hello(), none, None),
-        "a bare timer": (apps.Timer(apps.hello()), none, None),
+        apps.BARE: (apps.Timer(apps.hello()), none, None),
         apps.METRICS: (measured, none, None),
         "proftool: and a span, 1 % kept": (measured, hooks[0], few),
         "proftool: and a span within it, 1 % kept": (with_span, hooks[0], few),

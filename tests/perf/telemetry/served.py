@@ -30,30 +30,42 @@ import psutil
 
 CONNECTIONS = 8
 TURN_S = 0.05
+WARM_UP_S = 4
+"""Of both: what stores imports its libraries in the background, with its first batch."""
+
+
+def free_port() -> int:
+    """A port that nobody listens on just now."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def server_command(port: int) -> list[str]:
+    """uvicorn with one worker and the stack that `STACK` names."""
+    words = ["-m", "uvicorn", "apps:app", "--app-dir", str(Path(__file__).parent), "--port", str(port)]
+    return [sys.executable, *words, "--no-access-log", "--log-level", "warning"]
 
 
 @contextmanager
 def _server(stack: str) -> Iterator[tuple[str, psutil.Process]]:
-    with socket.socket() as found, tempfile.TemporaryDirectory() as folder:
-        found.bind(("127.0.0.1", 0))
-        port = int(found.getsockname()[1])
-        found.close()
+    with tempfile.TemporaryDirectory() as folder:
+        port = free_port()
         env = os.environ | {"STACK": stack, "PERF_FOLDER": folder, "OTEL_SERVICE_NAME": f"perf-{port}"}
-        command = [sys.executable, "-m", "uvicorn", "apps:app", "--app-dir", str(Path(__file__).parent)]
-        command += ["--port", str(port), "--no-access-log", "--log-level", "warning"]
-        with subprocess.Popen(command, env=env, preexec_fn=_bind(0)) as process:
+        with subprocess.Popen(server_command(port), env=env, cwd=folder, preexec_fn=_bind(0)) as process:
             url = f"http://127.0.0.1:{port}/hello/you"
             try:
-                _wait(url, process)
+                wait(url, process)
                 yield url, psutil.Process(process.pid)
             finally:
                 process.terminate()
 
 
-def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
+def wait(url: str, process: subprocess.Popen[bytes]) -> None:
+    """Until it answers."""
     for _ in range(600):
         try:
-            with urllib.request.urlopen(url, timeout=5) as answer:
+            with urllib.request.urlopen(url, timeout=60) as answer:
                 assert answer.read() == b"hello"
                 return
         except OSError:
@@ -116,7 +128,7 @@ def under_load(rounds: int, seconds: int) -> None:
         spent: list[float] = []
         for _ in range(rounds):
             with _server(base) as (base_url, one), _server(stack) as (url, other):
-                _load((base_url, url), (one, other), 1)
+                _load((base_url, url), (one, other), WARM_UP_S)
                 before = _cpu_s(one), _cpu_s(other)
                 n = _load((base_url, url), (one, other), seconds)
                 taken = [(after - begin) / count * 1e6 for begin, after, count in zip(before, (_cpu_s(one), _cpu_s(other)), n, strict=True)]
