@@ -17,7 +17,7 @@ from proftool.model import significance
 from proftool.model.align import Union, align
 from proftool.model.comparable import choose_metric, judge_comparable, metric_of, passes_of
 from proftool.model.diff import FLAGGED, VERDICTS, Comparability, Comparable, Diff, FunctionChange, Side, Verdict
-from proftool.model.exact import compare_exact, exchanged_arenas
+from proftool.model.exact import ARENAS_EXCHANGED, compare_exact, exchanged_arenas
 from proftool.model.explain import explain
 from proftool.model.machine import AGREE, LEAST_SHIFT, UNEXPLAINED, Machine, machine
 from proftool.model.match import Matched, match
@@ -112,6 +112,7 @@ class _Comparison:
         self.least = self.floor
         self.speed = np.ones((self.n, len(profiles)))
         self.shift = 0.0
+        self.exchanged = np.zeros(self.n, np.bool_)
         self.witness: Witness | None = None
         self.machine: Machine | None = None
 
@@ -159,7 +160,8 @@ class _Comparison:
             tested = compare_exact(self.self_values, self.n_base)
             if self.weak and self.metric.unit is Unit.BYTES:
                 # More runs tell by themselves what changes from one to the next.
-                tested = replace(tested, q=np.where(exchanged_arenas(*self.sides(self.self_values)), 1.0, tested.q))
+                self.exchanged = exchanged_arenas(*self.sides(self.self_values))
+                tested = replace(tested, q=np.where(self.exchanged, 1.0, tested.q))
             return tested
         values, steady = self._clock()
         self.test_values = values
@@ -293,6 +295,8 @@ class _Comparison:
             notes.append(f"time in line for a processor is left out: {shares[0]:.0f} % of base's wall time and {shares[1]:.0f} % of new's")
         if self.weak and not self.exact:
             notes.append(f"{self.n_base} against {self.n_new} runs: verdicts are weak; four a side (`--runs 5`) make them firm")
+        if self.exchanged.any():
+            notes.append(f"{ARENAS_EXCHANGED}: {np.count_nonzero(self.exchanged)} differ, and whose object asks for one is chance")
         if self.shift:
             slow, fast = ("new", "base") if self.shift > 0 else ("base", "new")
             was = " against ".join(people(total, self.metric.unit) for total in measured)

@@ -16,6 +16,7 @@ from proftool.model import significance
 from proftool.model.significance import Floats, Tested
 
 ARENA_BYTES = 1 << 20
+ARENAS_EXCHANGED = "arenas of small objects (1 MiB each) are held by other functions"
 _NEAR = 0.02
 """Of an arena: what else differs between functions that change places."""
 

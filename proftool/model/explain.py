@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from proftool.model.diff import Diff, FunctionChange, Verdict
+from proftool.model.exact import ARENAS_EXCHANGED
 from proftool.model.profile import MetricKind
 from proftool.units import people, percent, signed
 
 FILLERS = 3
 """Functions named of what filled a peak."""
-MACHINE_NOTES = ("the machine was", "the functions moved")
+LOUD_NOTES = ("the machine was", "the functions moved", ARENAS_EXCHANGED)
 """How the notes begin that nobody may overlook."""
 QUIET: frozenset[Verdict] = frozenset({Verdict.SAME, Verdict.INCONCLUSIVE, Verdict.MOVED})
 
@@ -41,7 +42,7 @@ def explain(diff: Diff) -> str:
         told.append("Fewer than four runs a side: this is weak evidence.")
     if diff.metric.kind is MetricKind.STOCK and diff.base_total and diff.new_total:
         told.extend(_filled(diff))
-    told.extend(f"Mind: {reason}." for reason in diff.comparability.reasons if reason.startswith(MACHINE_NOTES))
+    told.extend(f"Mind: {reason}." for reason in diff.comparability.reasons if reason.startswith(LOUD_NOTES))
     return " ".join(told)
 
 

@@ -254,7 +254,9 @@ def test_an_arena_that_another_function_asks_for_is_no_change() -> None:
     swapped = profile_from_text("main main\nload cache\n= 2097352 2097300", metric=PEAK_BYTES)
     grown = profile_from_text("main main\nload cache\n= 3145728 2097152", metric=PEAK_BYTES)
     moved = profile_from_text("main main\nload cache\n= 1048576 53477376", metric=PEAK_BYTES)
-    assert flagged(diff([base], [swapped])) == {}
+    answer = diff([base], [swapped])
+    assert flagged(answer) == {}
+    assert "arenas of small objects (1 MiB each) are held by other functions: 2 differ" in answer.explanation
     assert flagged(diff([base], [grown])) == {"cache": "more"}
     held = profile_from_text("main main\nload cache\n= 53477376 1048576", metric=PEAK_BYTES)
     assert flagged(diff([held], [moved])) == {"load": "less", "cache": "more"}
