@@ -93,7 +93,7 @@ class ASGIMiddleware:
             # Servers set timers while an answer is sent (uvicorn's keep-alive), each with a copy of this context, and asyncio keeps
             # cancelled timers until a hundred have gathered: scope, state and messages of as many requests would live on, and all
             # memory be cold when it is used again. It was a third of what the middleware cost in a server.
-            exchange.headers, exchange.asked_path = scope["headers"], scope["path"]
+            exchange.headers, exchange.asked_path = scope.get("headers", ()), scope.get("path", "")
             exchange.scope = GONE
             exchange.receive, exchange.send = receive_no_more, send_no_more
 

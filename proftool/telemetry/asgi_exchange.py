@@ -49,7 +49,7 @@ GONE: Scope = {}
 
 def asgi_context(scope: dict[str, object]) -> Context:
     """Values of traceparent and tracestate in the scope."""
-    headers = cast(list[tuple[bytes, bytes]], scope["headers"])
+    headers = cast(list[tuple[bytes, bytes]], scope.get("headers", ()))
     if b"traceparent" not in dict(headers):
         return (), ()
     parents = [value.decode("latin-1") for name, value in headers if name == b"traceparent"]
@@ -57,7 +57,7 @@ def asgi_context(scope: dict[str, object]) -> Context:
 
 
 def _header(scope: dict[str, object], wanted: bytes) -> bytes | None:
-    for name, value in cast(list[tuple[bytes, bytes]], scope["headers"]):
+    for name, value in cast(list[tuple[bytes, bytes]], scope.get("headers", ())):
         if name == wanted:
             return value
     return None
@@ -107,11 +107,12 @@ class Exchange(Counted):
 
     @property
     def carrier(self) -> dict[str, object]:  # pyright: ignore[reportIncompatibleVariableOverride]  # nobody sets one
-        return {"headers": self.headers, "path": self.asked_path} if self.scope is GONE else cast(dict[str, object], self.scope)
+        scope = self.scope  # once: the sampler asks from another thread, and the request may be over in between
+        return {"headers": self.headers, "path": self.asked_path} if scope is GONE else cast(dict[str, object], scope)
 
     @property
     def path(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return cast(str, self.carrier["path"])
+        return cast(str, self.carrier.get("path", ""))
 
     @property
     def route(self) -> str | None:  # pyright: ignore[reportIncompatibleVariableOverride]  # with its setter it is one
@@ -144,7 +145,8 @@ class Exchange(Counted):
 
     @property
     def has_parent(self) -> bool:
-        headers = self.headers if self.scope is GONE else self.scope["headers"]
+        scope = self.scope
+        headers = self.headers if scope is GONE else scope.get("headers", ())
         return b"traceparent" in dict(cast(list[tuple[bytes, bytes]], headers))
 
     def _is_unusual(self) -> None:

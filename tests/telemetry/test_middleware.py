@@ -254,6 +254,18 @@ def test_a_timer_set_while_it_answers_holds_nothing_of_a_request(fails: bool) ->
     assert was.status == 200
 
 
+def test_an_application_may_take_the_scope_apart() -> None:
+    """What it leaves is its own matter: the answer goes out and the request is counted."""
+
+    async def app(asked: Any, receive: Any, send: Any) -> None:
+        asked.clear()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"x"})
+
+    assert [message["type"] for message in serve(app, [])] == ["http.response.start", "http.response.body"]
+    assert samples()[0].count == 1
+
+
 def test_a_server_that_is_gone_is_told_so() -> None:
     """Work that outlives its request hears of a disconnect, and cannot answer any more."""
     ends: list[Any] = []
