@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import importlib.util
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
+
+import pytest
 
 HOUSE = Path(__file__).parents[2]
 
@@ -50,3 +54,13 @@ def test_the_model_needs_numpy_and_the_standard_library_only() -> None:
         assert found <= allowed, f"{file.name}: {sorted(found - allowed)}"
         calls = {node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
         assert not calls & {"open", "print", "input"}, file.name
+
+
+@pytest.mark.parametrize("path", sorted((HOUSE / "tests" / "perf").rglob("*.py")), ids=lambda path: path.stem)
+def test_a_measurement_that_is_run_by_hand_finds_what_it_imports(path: Path) -> None:
+    """No test runs these, and a name that moved would be missed when somebody measures again."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "proftool":
+            module = importlib.import_module(str(node.module))
+            for name in node.names:
+                assert hasattr(module, name.name) or importlib.util.find_spec(f"{node.module}.{name.name}"), f"{node.module}: {name.name}"

@@ -28,7 +28,7 @@ async def _child(requests: int) -> None:
     import apps
     from inside import serve
 
-    from proftool.telemetry.sampler_watch import resident_bytes
+    from proftool.telemetry.leaks import resident_bytes
 
     app = apps.everything()
     await serve(app, 1000)
