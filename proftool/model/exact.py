@@ -2,9 +2,9 @@
 
 One thing of a memory recording is chance: which function asks for an *arena*. CPython's allocator of small objects takes memory from the
 system in arenas of 1 MiB (Objects/obmalloc.c, since 3.10), and a recorder that does not trace the allocator itself counts the whole
-arena for the function whose object did not fit any more. A hash seed is enough to make it another one: of two recordings of one program
-of 1.5 MB, with the same peak, the same bytes and the same number of allocations, a fifth told a function that held 1 MiB more and one
-that held 1 MiB less.
+arena for the function whose object did not fit any more. A hash seed is enough to make it another one: of pairs of recordings of one
+program of 1.5 MB, with the same peak, the same bytes and the same number of allocations, a fifth told a function that held 1 MiB more and
+one that held 1 MiB less.
 """
 
 from __future__ import annotations

@@ -39,8 +39,8 @@ Send = Callable[[Message], Awaitable[None]]
 
 _now = time.perf_counter_ns
 
-_UNDER_WAY, _LEFT, _ANSWERED, _RECORDED = range(4)
-"""Of a request: no end yet · the client is gone before the end · the last part was sent · and counted."""
+_UNDER_WAY, _LEFT, _ANSWERED = range(3)
+"""Of a request: no end yet · the client is gone before the end · the last part was sent."""
 DONE: dict[Any, Any] = {}
 """In place of `cells`: the request is counted."""
 GONE: Scope = {}
@@ -86,7 +86,7 @@ class Exchange(Counted):
         "started_ns",
         "status",
         "trace_id_drawn",
-    )  # fmt: skip
+    )
     kind = "http"
     resolve = staticmethod(asgi_route)
     unread = staticmethod(asgi_context)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
 import http.server
 import os
 import subprocess
 import sys
 import threading
+import weakref
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -21,7 +24,8 @@ from telemetry.serving import serving, telemetry_store
 
 from proftool.contracts_telemetry import SpanQuery
 from proftool.telemetry import spans, spans_writer, tracing, tracing_start
-from proftool.telemetry.request import SAMPLED
+from proftool.telemetry.asgi import ASGIMiddleware
+from proftool.telemetry.request import SAMPLED, current
 from proftool.telemetry.spans import Keep
 from proftool.telemetry.spans_export import OtlpExporter
 from proftool.telemetry.spans_sdk import StoreSpanProcessor
@@ -327,3 +331,44 @@ def test_an_api_that_keeps_its_context_elsewhere_is_told_of(
         assert trace.get_current_span() is trace.INVALID_SPAN
     now.writer.flush()
     assert [span.route for span in telemetry_store(tmp_path).find_spans(SpanQuery())] == ["GET /quick"]
+
+
+def test_a_span_that_was_asked_for_and_is_not_kept_is_gone_at_once(tmp_path: Path) -> None:
+    """Whoever holds a cycle leaves it to the garbage collector of the service: neither the request's own nor one of its background does."""
+    tracing.start("shop", telemetry_store(tmp_path), keep=NOTHING)
+    gc.collect()
+    gc.disable()
+    try:
+        with serving():
+            asked = weakref.ref(trace.get_current_span())
+        assert asked() is None
+        with serving():
+            behind = contextvars.copy_context()
+        late = weakref.ref(behind.run(trace.get_current_span))
+        assert late() is not None
+        del behind
+        assert late() is None
+    finally:
+        gc.enable()
+
+
+def test_a_tracing_that_is_stopped_again_leaves_its_successor_alone(tmp_path: Path) -> None:
+    """What asks of a request under way is answered by the one that is on."""
+    first = tracing.start("shop", telemetry_store(tmp_path), keep=NOTHING)
+    tracing.start("shop", telemetry_store(tmp_path), keep=EVERYTHING)
+    first.stop()
+    kept: list[bool] = []
+
+    async def app(_: object, receive: object, send: Callable[[dict[str, object]], Awaitable[None]]) -> None:
+        request = current()
+        assert request is not None
+        kept.append(request.kept)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"x"})
+
+    async def nothing(*_: object) -> None:
+        pass
+
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": [], "scheme": "http"}
+    asyncio.run(ASGIMiddleware(app)(scope, nothing, nothing))  # type: ignore[arg-type]  # receives nothing
+    assert kept == [True]
