@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from formats.official import PprofProfile, otlp_example, pprof_example
+from text_profile import stacks
 
 from proftool import registry
 from proftool.contracts import WritableFormat
@@ -112,14 +113,27 @@ def test_austin_full_mode_tells_idle_time_and_bytes(program: Path) -> None:
     assert (f"{given_back:,}" in " ".join(profile.meta.lost)) == bool(given_back)
 
 
-def test_austin_mojo_says_what_text_says(program: Path) -> None:
-    """The same program recorded in binary: the same functions on top, times within the sampling of the other."""
-    text, binary = read(austin(program)), read(austin(program, "-b"))
-    assert binary.meta.passes[0].backend_version == "3.7.0"
-    a, b = totals(text), totals(binary)
-    assert b["nap"] == pytest.approx(a["nap"], rel=0.5)
-    assert {"nap", "Thread.run"} <= set(b)
-    assert len(binary.lanes) == len(text.lanes) == 2
+def test_austin_mojo_is_what_the_official_decoder_makes_of_it() -> None:
+    """`mojo2austin` wrote the same recording as text: every thread, stack, line and microsecond is equal."""
+    binary, text = read(FILES / "austin.mojo"), read(FILES / "austin.mojo.txt")
+    assert totals(binary) == totals(text)
+    assert lane_total(binary, 0).tolist() == lane_total(text, 0).tolist()
+    assert binary.lanes.tid.tolist() == text.lanes.tid.tolist()
+    assert binary.samples.time_ns.tolist() == text.samples.time_ns.tolist()
+    assert binary.frames.line.tolist() == text.frames.line.tolist()
+    assert stacks(binary) == stacks(text)
+    assert binary.meta == text.meta
+
+
+def test_austin_mojo_of_a_program_that_runs_now(program: Path) -> None:
+    """Both threads by themselves, neither longer than the recording took; how much of it austin saw is austin's."""
+    profile = read(austin(program, "-b"))
+    (one,) = profile.meta.passes
+    assert (one.backend_version, one.rate_asked_hz, one.samples) == ("3.7.0", 500, len(profile.samples))
+    assert {"nap", "Thread.run"} <= set(totals(profile))
+    assert len(profile.lanes) == 2
+    assert one.duration_ns is not None
+    assert all(0 < total < 1.1 * one.duration_ns for total in lane_total(profile, 0).tolist())
 
 
 def test_viztracer_calls_and_times_are_its_own(program: Path) -> None:

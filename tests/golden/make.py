@@ -3,7 +3,8 @@
     python tests/golden/make.py
 
 Needs py-spy with the right to trace its own child, pyinstrument, austin 3.7, viztracer and perf. The paths of this machine are cut
-out of what they write.
+out of what they write. `austin.mojo.txt` is made by hand of `austin.mojo`, by `mojo2austin` of austin-python 2.4.0 in an environment
+of its own: it wants a protobuf that OpenTelemetry's packages do not.
 """
 
 from __future__ import annotations
