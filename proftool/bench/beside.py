@@ -28,7 +28,7 @@ from typing import Literal
 import msgspec
 
 from proftool.bench.pairs import SideName
-from proftool.bench.processes import Running, Side, Value, command_value, value_of, worker_answer
+from proftool.bench.processes import WARM_UP_NS, Running, Side, Value, command_value, value_of, worker_answer
 from proftool.errors import BackendFailed
 
 TURNS_NS = 250_000_000
@@ -57,7 +57,7 @@ def turns(first: Value) -> int:
 
 
 def benchmark_pair(
-    sides: tuple[Side, Side], file: Path, name: str, *, seed: int, loops: int, values: int, bound: bool, warmup_ns: int = 200_000_000
+    sides: tuple[Side, Side], file: Path, name: str, *, seed: int, loops: int, values: int, bound: bool, warmup_ns: int = WARM_UP_NS
 ) -> tuple[Value, Value]:
     """
     One pair of a benchmark: two fresh processes that take turns.

@@ -27,6 +27,8 @@ SEEN = Path(__file__).with_name("_seen")
 STARTER = Path(__file__).with_name("_starter.py")
 ERROR_TAIL_BYTES = 8192
 END_S = 10
+WARM_UP_NS = 200_000_000
+"""So long a worker warms up at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,7 +219,7 @@ def measure(
     loops: int = 0,
     values: int = 5,
     least_ns: int = 20_000_000,
-    warmup_ns: int = 200_000_000,
+    warmup_ns: int = WARM_UP_NS,
 ) -> Value:
     """One value of one benchmark from a fresh process: the median of its values."""
     spec = {"loops": loops, "values": values, "least_ns": least_ns, "warmup_ns": warmup_ns, "root": str(side.tree)}

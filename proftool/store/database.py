@@ -16,7 +16,7 @@ import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from proftool.errors import StoreBusy, StoreError
 from proftool.store import revisions
@@ -26,8 +26,17 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
 BUSY_S = 15.0
+STATEMENT_VALUES = 500
+"""Values that are bound to one statement; SQLite's bound of variables is far above."""
 
+T = TypeVar("T")
 Values = Sequence[str | int | None] | Mapping[str, str | int | float | bool | None]
+
+
+def in_parts(values: Sequence[T]) -> Iterator[Sequence[T]]:
+    """The values in parts, each for one statement."""
+    for start in range(0, len(values), STATEMENT_VALUES):
+        yield values[start : start + STATEMENT_VALUES]
 
 
 class Answer(Protocol):

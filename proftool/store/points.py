@@ -24,6 +24,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 from proftool.contracts_telemetry import Labels, Point, PointQuery, Series
+from proftool.store.database import in_parts
 from proftool.store.points_ageing import Ageing, Retention
 from proftool.store.points_answer import answer
 from proftool.store.points_columns import UNKNOWN, Section, dump_batch, section
@@ -41,7 +42,6 @@ FRESH_NS = 600 * NS_PER_S
 SERIES_LIMIT = 200_000
 """Series of one service; points of more are refused."""
 CACHE_S = 3600.0
-_CHUNK = 500
 _WORK_S = 1.0
 """About how long one `roll_up` works on what is due."""
 
@@ -280,8 +280,8 @@ def _numbers(connection: Connection, table: Table, keys: Sequence[str]) -> dict[
     from sqlalchemy import select
 
     found: dict[str, int] = {}
-    for start in range(0, len(keys), _CHUNK):
-        asked = select(table.c.key, table.c.id).where(table.c.key.in_(keys[start : start + _CHUNK]))
+    for some in in_parts(keys):
+        asked = select(table.c.key, table.c.id).where(table.c.key.in_(some))
         found.update((key, number) for key, number in connection.execute(asked))
     return found
 
@@ -303,8 +303,8 @@ def _since(connection: Connection, service: str, processes: set[str]) -> dict[st
 
     joint = series.join(metrics, metrics.c.id == series.c.metric_id)
     asked = select(series.c.process, func.min(series.c.first_ns)).select_from(joint).where(metrics.c.service == service)
-    some, found = sorted(processes), dict[str, int]()
-    for start in range(0, len(some), _CHUNK):
-        chosen = asked.where(series.c.process.in_(some[start : start + _CHUNK])).group_by(series.c.process)
+    found: dict[str, int] = {}
+    for some in in_parts(sorted(processes)):
+        chosen = asked.where(series.c.process.in_(some)).group_by(series.c.process)
         found.update((process, first) for process, first in connection.execute(chosen))
     return found

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from proftool.store.database import in_parts
 from proftool.store.points_columns import (
     Int64s,
     Marked,
@@ -45,7 +46,6 @@ FOLD_POINTS = 400_000
 """Or until so many points wait."""
 FOLD_BATCHES = 2000
 """So many at once, which bounds the memory of a fold."""
-_CHUNK = 500
 _MERGED = 200
 """Blocks of a metric that become one at once."""
 
@@ -124,9 +124,8 @@ class Ageing:
             for number, (parts, marks) in found.items():
                 if (metric := known.get(number)) is not None:
                     _fold_metric(connection, metric, parts, marks)
-            numbers = list(batches)
-            for start in range(0, len(numbers), _CHUNK):
-                connection.execute(delete(table).where(table.c.id.in_(numbers[start : start + _CHUNK])))
+            for some in in_parts(list(batches)):
+                connection.execute(delete(table).where(table.c.id.in_(some)))
             return len(batches)
 
     # --- coarser ------------------------------------------------------------------------------------------------------------
@@ -300,8 +299,8 @@ def metrics(connection: Connection, numbers: Sequence[int]) -> dict[int, Metric]
     from proftool.store.schema import metrics as table
 
     found: dict[int, Metric] = {}
-    for start in range(0, len(numbers), _CHUNK):
-        asked = select(table.c.id, table.c.kind, table.c.edges).where(table.c.id.in_(numbers[start : start + _CHUNK]))
+    for some in in_parts(numbers):
+        asked = select(table.c.id, table.c.kind, table.c.edges).where(table.c.id.in_(some))
         found.update((number, Metric(number, kind, tuple(json.loads(edges)))) for number, kind, edges in connection.execute(asked))
     return found
 
@@ -312,10 +311,9 @@ def from_zero(connection: Connection, last: Rows, new: Rows) -> Int64s:
 
     from proftool.store.schema import series as table
 
-    first = np.setdiff1d(new.ids, last.ids).tolist()
     found: list[int] = []
-    for start in range(0, len(first), _CHUNK):
-        asked = select(table.c.id).where(table.c.id.in_(first[start : start + _CHUNK]), table.c.from_zero.is_(True))
+    for some in in_parts(np.setdiff1d(new.ids, last.ids).tolist()):
+        asked = select(table.c.id).where(table.c.id.in_(some), table.c.from_zero.is_(True))
         found += connection.execute(asked).scalars()
     return np.asarray(found, np.int64)
 

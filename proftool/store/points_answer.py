@@ -18,6 +18,7 @@ import numpy as np
 
 from proftool.contracts_telemetry import Exemplar, Labels, PointQuery, Series
 from proftool.errors import UsageError
+from proftool.store.database import in_parts
 from proftool.store.points_ageing import Metric, from_zero, last_rows, waiting
 from proftool.store.points_columns import Bools, Float64s, Int64s, Marked, Rows, Section, increases, joined, load_batch, load_block
 from proftool.store.points_sums import Block, Kept, Sums, sums
@@ -30,7 +31,6 @@ MAX_VALUES = 20_000_000
 """Of an answer: 160 MB."""
 MAX_EXEMPLARS = 200
 """Of a series, the newest."""
-_CHUNK = 500
 HELD_NS = 150 * NS_PER_S
 """A gauge stands so long after its last reading, or as long as its rows are apart: exporters send once a minute."""
 
@@ -115,9 +115,8 @@ def _add_blocks(connection: Connection, lines: _Lines, kept: Kept) -> None:
     blocks = [Block(*row) for row in connection.execute(asked)]
     found = {block: own for block in blocks if (own := kept.get(question, block)) is not None}
     missing = {block.id: block for block in blocks if block not in found}
-    numbers = list(missing)
-    for start in range(0, len(numbers), _CHUNK):
-        for number, content in connection.execute(select(c.id, c.content).where(c.id.in_(numbers[start : start + _CHUNK]))):
+    for some in in_parts(list(missing)):
+        for number, content in connection.execute(select(c.id, c.content).where(c.id.in_(some))):
             block = missing[number]
             found[block] = lines.sums(*load_block(content, metric.buckets))
             kept.put(question, block, found[block])

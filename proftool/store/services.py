@@ -19,6 +19,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
 from proftool.contracts_telemetry import Attribute, Finding, Outline, Slice, SliceQuery, Span, SpanEvent, SpanLink, SpanQuery
+from proftool.store.database import in_parts
 from proftool.store.redact import StreamRedactor
 
 if TYPE_CHECKING:
@@ -31,8 +32,6 @@ _PLAIN = (
     "trace_id", "span_id", "parent_id", "service", "name", "kind", "start_ns", "duration_ns", "status", "is_entry", "route", "kept",
 )  # fmt: skip
 """Columns of an outline, in its order."""
-_CHUNK = 500
-"""Rows or ids a statement: SQLite's bound of variables is far above."""
 
 
 class SqlTelemetryStore:
@@ -123,8 +122,7 @@ class SqlTelemetryStore:
         with self._database.reading() as connection:
             if connection is None:
                 return frozenset()
-            for start in range(0, len(trace_ids), _CHUNK):
-                some = trace_ids[start : start + _CHUNK]
+            for some in in_parts(trace_ids):
                 found.update(connection.execute(select(table.c.trace_id).where(table.c.trace_id.in_(some)).distinct()).scalars())
         return frozenset(found)
 

@@ -1,4 +1,4 @@
-"""Which functions did a commit range touch? `git diff` of two commits, its hunks laid over the functions of the new side's files."""
+"""Which functions did a commit range touch? `git diff` of two commits, its hunks laid over the functions of the files of each side."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from proftool.launch import git
-from proftool.model.diff import Diff, FunctionChange
+from proftool.model.diff import Diff, FunctionChange, Verdict
 from proftool.model.explain import explain
 
 _HUNK = re.compile(r"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
@@ -19,28 +19,29 @@ def with_changes(diff: Diff, cwd: Path) -> Diff:
     commits = [next((m.git for m in reversed(side.metas) if m.git), None) for side in (diff.base, diff.new)]
     base, new = commits
     strings, f = diff.profile.strings, diff.profile.functions
-    touched: dict[str, list[tuple[int, int]]] | None = None
-    if base and new:
-        range_ = (base.commit,) if new.dirty else (base.commit, new.commit)
-        if not base.dirty:
-            touched = touched_lines(cwd, *range_)
-    if touched is None:
+    if not base or not new or base.dirty:
         return diff
-    spans: dict[str, dict[int, int]] = {}
-    sources = {file: text for meta in diff.new.metas for file, text in meta.sources}
+    range_ = (base.commit,) if new.dirty else (base.commit, new.commit)
+    touched = {old: touched_lines(cwd, *range_, old=old) for old in {c.verdict is Verdict.GONE for c in diff.functions}}
+    sources = {
+        old: {file: text for meta in side.metas for file, text in meta.sources} for old, side in ((False, diff.new), (True, diff.base))
+    }
+    spans: dict[tuple[bool, str], dict[int, int]] = {}
     changes: list[FunctionChange] = []
     for change in diff.functions:
         file, line = strings[int(f.file[change.function])], int(f.first_line[change.function])
-        if not line or not file or file.startswith("/"):
+        old = change.verdict is Verdict.GONE  # its lines are those of the base
+        lines = touched[old]
+        if not line or not file or file.startswith("/") or lines is None:
             changes.append(change)
             continue
-        if file not in spans:
-            spans[file] = _spans(sources.get(file))
-        last = spans[file].get(line)
-        if last is None and touched.get(file):
+        if (old, file) not in spans:
+            spans[old, file] = _spans(sources[old].get(file))
+        last = spans[old, file].get(line)
+        if last is None and lines.get(file):
             changes.append(change)
             continue
-        hit = any(low <= (last or line) and line <= high for low, high in touched.get(file, ()))
+        hit = any(low <= (last or line) and line <= high for low, high in lines.get(file, ()))
         changes.append(replace(change, code_changed=hit))
     result = replace(diff, functions=tuple(changes))
     return replace(result, explanation=explain(result))

@@ -10,6 +10,7 @@ from model.sides import by_name
 
 from proftool.model.builder import ProfileBuilder
 from proftool.model.compare import diff
+from proftool.model.diff import Verdict
 from proftool.model.meta import Git, Meta
 from proftool.model.profile import WALL_TIME, Category, Profile
 from proftool.workflows.changed import with_changes
@@ -23,11 +24,13 @@ def git(folder: Path, *words: str) -> str:
     return subprocess.run(["git", *identity, *words], cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
 
 
-def run(commit: str, source: str, slow_ns: int, dirty: bool = False) -> Profile:
+def run(commit: str, source: str, slow_ns: int | None, dirty: bool = False) -> Profile:
     """A run at that commit."""
     builder = ProfileBuilder([WALL_TIME], Meta(git=Git(commit=commit, dirty=dirty), sources=(("app.py", source),)))
     lane = builder.lane()
     for name, value in (("slow", slow_ns), ("same", 10**8)):
+        if value is None:
+            continue
         line = 1 + source[: source.index(f"def {name}")].count("\n")
         function = builder.function(name, module="app", file="app.py", first_line=line, category=Category.PROJECT)
         builder.add(builder.node(-1, builder.frame(function, line)), lane, 0, value)
@@ -46,6 +49,23 @@ def test_changed_functions_are_told_from_those_that_only_shifted(tmp_path: Path)
         commits.append(git(tmp_path, "rev-parse", "HEAD"))
     answer = with_changes(diff([run(commits[0], SOURCE, 10**8)], [run(commits[1], edited, 2 * 10**8)]), tmp_path)
     rows = by_name(answer)
+    assert rows["slow"].code_changed is True
+    assert rows["same"].code_changed is False
+
+
+def test_a_function_that_went_is_looked_for_where_it_was(tmp_path: Path) -> None:
+    """Its lines are the base's: on the new side others stand there, which nobody touched."""
+    git(tmp_path, "init", "-q")
+    commits: list[str] = []
+    before = "def same():\n    return 2\n\n\ndef slow():\n    return 1\n\n\ndef more():\n    return 3\n"
+    after = before.replace("def slow():\n    return 1\n\n\n", "")
+    for text in (before, after):
+        (tmp_path / "app.py").write_text(text)
+        git(tmp_path, "add", ".")
+        git(tmp_path, "commit", "-qm", "x")
+        commits.append(git(tmp_path, "rev-parse", "HEAD"))
+    rows = by_name(with_changes(diff([run(commits[0], before, 3 * 10**8)], [run(commits[1], after, None)]), tmp_path))
+    assert rows["slow"].verdict is Verdict.GONE
     assert rows["slow"].code_changed is True
     assert rows["same"].code_changed is False
 
