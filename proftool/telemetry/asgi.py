@@ -150,6 +150,7 @@ class ASGIMiddleware:
         finally:
             CURRENT.reset(token)
             self._http.closed(request)
+            request.carrier = {"headers": scope.get("headers", ())}  # as of an HTTP request: copies of the context hold no more
 
 
 async def _expose(send: Send) -> None:

@@ -162,10 +162,16 @@ def record(rounds: int, folder: Path | None) -> None:
                             command = [sys.executable, "-m", "proftool", *words]
                             subprocess.run(command, cwd=root, env=env, check=True, stdout=subprocess.DEVNULL)
                         own.append([store.load(run) for run in reversed(store.find(RunQuery(label=label)))])
-                for size, found in judged(f"{mode} {name}", mode, blocks).items():
+                for size, found in judged(f"{name} by {recorder(blocks)}", mode, blocks).items():
                     alike[size].add(found)
             for size, all_ in alike.items():
                 all_.told(f"A/A of all so far, {size} a side")
+
+
+def recorder(blocks: dict[str, list[list[Profile]]]) -> str:
+    """Backend and version of every run: which one is the default depends on what is installed."""
+    passes = {(one.backend, one.backend_version) for own in blocks.values() for block in own for run in block for one in run.meta.passes}
+    return ", ".join(f"{name} {version}" for name, version in sorted(passes, key=str))
 
 
 @dataclass

@@ -220,8 +220,8 @@ def test_background_work_is_not_the_clients_time() -> None:
     assert samples()[0].value < 0.05
 
 
-@pytest.mark.parametrize("fails", [False, True])
-def test_a_timer_set_while_it_answers_holds_nothing_of_a_request(fails: bool) -> None:
+@pytest.mark.parametrize(("kind", "fails"), [("http", False), ("http", True), ("websocket", False), ("websocket", True)])
+def test_a_timer_set_while_it_answers_holds_nothing_of_a_request(kind: str, fails: bool) -> None:
     """uvicorn's keep-alive timer has a copy of the context, and asyncio keeps cancelled timers; who it was can still be asked."""
 
     class State(dict[str, object]):
@@ -230,8 +230,11 @@ def test_a_timer_set_while_it_answers_holds_nothing_of_a_request(fails: bool) ->
     kept: list[contextvars.Context] = []
 
     async def app(asked: Any, receive: Any, send: Any) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        await send({"type": "http.response.body", "body": b"x"})
+        if kind == "http":
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"x"})
+        else:
+            await send({"type": "websocket.accept"})
         if fails:
             raise LookupError
 
@@ -241,7 +244,7 @@ def test_a_timer_set_while_it_answers_holds_nothing_of_a_request(fails: bool) ->
     async def one() -> weakref.ref[State]:
         state = State()
         with contextlib.suppress(LookupError):
-            asked = scope(state=state, headers=[(b"traceparent", PARENT.encode())])
+            asked = scope(type=kind, state=state, headers=[(b"traceparent", PARENT.encode())])
             await ASGIMiddleware(app)(asked, send, send)  # type: ignore[arg-type]  # receives nothing
         return weakref.ref(state)
 
@@ -251,7 +254,7 @@ def test_a_timer_set_while_it_answers_holds_nothing_of_a_request(fails: bool) ->
     assert was is not None
     assert was.path == "/"
     assert was.trace_id_hex == PARENT.split("-")[1]
-    assert was.status == 200
+    assert was.status == (200 if kind == "http" else 101)
 
 
 def test_an_application_may_take_the_scope_apart() -> None:
