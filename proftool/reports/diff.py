@@ -16,6 +16,8 @@ _COLORS = {
     Verdict.GONE: "32",
     Verdict.MOVED: "36",
 }
+_LEAST_NAME = 20
+"""Columns that a function's name has at least."""
 
 
 def render_text(diff: Diff, options: ReportOptions) -> str:
@@ -36,8 +38,9 @@ def render_text(diff: Diff, options: ReportOptions) -> str:
         )
         for c in rows
     ]
-    widths = [max(len(row[column]) for row in table) for column in range(7)]
-    widths[1] = min(widths[1], max(20, options.width - sum(widths) + widths[1] - 12))
+    table = _that_fits(table, options.width)
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    widths[1] = min(widths[1], max(_LEAST_NAME, options.width - sum(widths) + widths[1] - 2 * (len(widths) - 1)))
     for at, row in enumerate(table):
         cells = [
             _clipped(text, width).ljust(width) if column < 2 else text.rjust(width)
@@ -48,10 +51,19 @@ def render_text(diff: Diff, options: ReportOptions) -> str:
         lines.append("  ".join(cells).rstrip())
     rest = len(diff.functions) - len(rows)
     if rest:
-        lines.append(f"{rest} more functions did not change or are below the floor")
-    for reason in diff.comparability.reasons:
-        lines.append(f"note: {reason}")
+        lines.append(_wrapped(f"{rest} more functions did not change or are below the floor", options.width))
+    lines += [_wrapped(f"note: {reason}", options.width) for reason in diff.comparability.reasons if reason not in diff.explanation]
     return "\n".join(lines) + "\n"
+
+
+def _that_fits(table: list[tuple[str, ...]], width: int) -> list[tuple[str, ...]]:
+    """Without the columns that a narrow terminal has no room for: q, then what it was before, then the interval."""
+    for column in (6, 2, 4):
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        if sum(widths) - widths[1] + min(widths[1], _LEAST_NAME) + 2 * (len(widths) - 1) <= width:
+            break
+        table = [(*row[:column], *row[column + 1 :]) for row in table]
+    return table
 
 
 def shown_rows(diff: Diff, limit: int) -> list[FunctionChange]:

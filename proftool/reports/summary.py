@@ -5,7 +5,10 @@ Readable without colour. Every mode speaks of its own quantity: time for `sample
 
 from __future__ import annotations
 
+import heapq
 import shlex
+from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 
@@ -17,10 +20,12 @@ from proftool.model.tree import Tree, metric_total, node_function, node_self
 from proftool.reports import advice
 from proftool.reports.rows import By, by, default_metric, name, place, shares
 from proftool.reports.table import named
-from proftool.reports.text import bar, clip, styled
+from proftool.reports.text import bar, clip, columns, styled
 from proftool.units import Unit, people, percent
 
+Nodes = np.ndarray[tuple[int], np.dtype[np.int64]]
 MAX_LINES = 15
+_TREE_LINES = 5
 _PATH_SHARE = 0.05
 """A branch below this part of the whole is not drawn in the short tree."""
 _MAIN = {"sample": ("wall_time", "cpu_time", "samples"), "trace": ("wall_time", "calls"), "memory": ("peak_bytes", "allocated_bytes")}
@@ -99,10 +104,9 @@ def _pass_line(one: Pass, profile: Profile, options: ReportOptions) -> str:
     if quality is not None and one is (profile.meta.passes or (one,))[-1]:
         color = {"good": "green", "weak": "yellow", "poor": "red"}[quality.verdict]
         reason = f" ({quality.reasons[0]})" if quality.reasons and quality.verdict != "good" else ""
-        before = " · ".join(parts)
-        return f"{clip(before, options.width)} · " + styled(
-            clip(f"{quality.verdict}{reason}", max(options.width - len(before) - 3, 20)), color, options.color
-        )
+        # The verdict is what must be seen, however narrow the terminal is.
+        before = clip(" · ".join(parts), options.width - len(quality.verdict) - 3)
+        return f"{before} · " + styled(clip(f"{quality.verdict}{reason}", options.width - columns(before) - 3), color, options.color)
     return clip(" · ".join(parts), options.width)
 
 
@@ -113,9 +117,9 @@ def _block(profile: Profile, metric: str, options: ReportOptions, room: int) -> 
     unit, whole = profile.metrics[index].unit, metric_total(profile, index)
     if not rows or not whole or room < 2:
         return []
-    tree_lines = [] if len(profile.edges) and profile.metrics[index].mode == "trace" else _tree(profile, index, whole, unit, options)
-    n_table = min(len(rows), max(room - 1 - len(tree_lines), min(room - 1, 3)), 5)
-    lines = tree_lines[: max(room - 1 - n_table, 0)]
+    traced = len(profile.edges) > 0 and profile.metrics[index].mode == "trace"
+    lines = [] if traced else _tree(profile, index, whole, unit, options, min(room - 1 - min(len(rows), room - 1, 3), _TREE_LINES))
+    n_table = min(len(rows), room - 1 - len(lines), 5)
     has_calls = any(row.calls is not None for row in rows)
     head = f"{'self':>9} {'':6} {'':10} {'total':>9}" + (f" {'calls':>10}" if has_calls else "")
     lines.append(styled(f"{head}  {metric}, {people(whole, unit)}", "dim", options.color))
@@ -129,13 +133,22 @@ def _block(profile: Profile, metric: str, options: ReportOptions, room: int) -> 
     return lines
 
 
-def _tree(profile: Profile, metric: int, whole: int, unit: Unit, options: ReportOptions) -> list[str]:
-    """The hot path: contexts of functions from the root down while one holds much, unforked stretches drawn as one line."""
+@dataclass(slots=True)
+class _Branch:
+    """Contexts of functions, each the only one of weight below the one before."""
+
+    functions: list[int]
+    value: int
+    below: list[_Branch]
+    """Those that are drawn, the largest first."""
+
+
+def _tree(profile: Profile, metric: int, whole: int, unit: Unit, options: ReportOptions, most: int) -> list[str]:
+    """Where most of it is: the largest contexts from the root down, each below its caller, unforked stretches drawn as one line."""
     total = Tree.of(profile).total(node_self(profile, metric))
     function, parent = node_function(profile), profile.nodes.parent
-    lines: list[str] = []
 
-    def children(nodes: np.ndarray[tuple[int], np.dtype[np.int64]]) -> list[tuple[int, int, np.ndarray[tuple[int], np.dtype[np.int64]]]]:
+    def children(nodes: Nodes) -> list[tuple[int, int, Nodes]]:
         below = np.flatnonzero(np.isin(parent, nodes))
         sums: dict[int, int] = {}
         for node in below.tolist():
@@ -143,26 +156,35 @@ def _tree(profile: Profile, metric: int, whole: int, unit: Unit, options: Report
         ranked = sorted(sums.items(), key=lambda item: -item[1])
         return [(f, value, below[function[below] == f]) for f, value in ranked if value >= whole * _PATH_SHARE]
 
-    level = children(np.array([ROOT], np.int64))
-    depth = 0
-    while level and len(lines) < 5:
-        f, value, nodes = level[0]
-        chain = [f]
+    top = _Branch([], whole, [])
+    order = count()  # of equal ones the first
+    open_ = [(-value, next(order), f, nodes, top) for f, value, nodes in children(np.array([ROOT], np.int64))]
+    for _ in range(most):
+        if not open_:
+            break
+        value, _, f, nodes, caller = heapq.heappop(open_)
+        branch = _Branch([f], -value, [])
+        caller.below.append(branch)
         below = children(nodes)
-        while len(below) == 1 and below[0][1] >= value * 0.95 and len(chain) < 64:
-            chain.append(below[0][0])
-            nodes = below[0][2]
+        while len(below) == 1 and below[0][1] >= branch.value * 0.95 and len(branch.functions) < 64:
+            f, _, nodes = below[0]
+            branch.functions.append(f)
             below = children(nodes)
-        shown = [name(profile, i) for i in chain]
+        for f, of, nodes in below:
+            heapq.heappush(open_, (-of, next(order), f, nodes, branch))
+    lines: list[str] = []
+
+    def draw(branch: _Branch, depth: int) -> None:
+        shown = [name(profile, i) for i in branch.functions]
         path = " → ".join(shown if len(shown) <= 4 else [shown[0], shown[1], f"({len(shown) - 3} more)", shown[-1]])
-        left = f"{people(value, unit):>9} {percent(value, whole):>7}  {'  ' * depth}{'└ ' if depth else ''}"
-        lines.append(left + named(path, place(profile, chain[-1]), max(options.width - len(left), 16), options.color))
-        for f2, value2, _ in level[1:2]:
-            left = f"{people(value2, unit):>9} {percent(value2, whole):>7}  {'  ' * depth}{'└ ' if depth else ''}"
-            lines.append(left + named(name(profile, f2), place(profile, f2), max(options.width - len(left), 16), options.color))
-        level = below
-        depth += 1
-    return lines[:5]
+        left = f"{people(branch.value, unit):>9} {percent(branch.value, whole):>7}  {'  ' * depth}{'└ ' if depth else ''}"
+        lines.append(left + named(path, place(profile, branch.functions[-1]), max(options.width - len(left), 16), options.color))
+        for one in branch.below:
+            draw(one, depth + 1)
+
+    for one in top.below:
+        draw(one, 0)
+    return lines
 
 
 def _tail(profile: Profile, options: ReportOptions, run: Run | None, before: Run | None) -> list[str]:
