@@ -92,7 +92,7 @@ def settings() -> str:
     for one in fields(module.Settings):
         if one.name in module.READERS:
             default = "" if one.default in (None, MISSING) else f"`{one.default}`"
-            lines.append(f"| `{one.name}` | `PROFTOOL_{one.name.upper()}` | {default} | {_cell(told.get(one.name, ''))} |")
+            lines.append(f"| `{module.key(one.name)}` | `{module.variable(one.name)}` | {default} | {_cell(told.get(one.name, ''))} |")
     return "\n".join(lines)
 
 

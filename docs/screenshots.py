@@ -55,7 +55,7 @@ def main(wanted: list[str]) -> None:
             if wanted and view not in wanted:
                 continue
             context = browser.new_context(viewport=SIZE, color_scheme="dark" if view.endswith("dark") else "light")
-            context.add_cookies([{"name": "proftool", "value": shop.served.token, "url": shop.served.base}])
+            context.add_cookies([shop.served.cookie()])
             page = context.new_page()
             page.goto(shop.served.base + path)
             page.wait_for_selector("h1, .legend")

@@ -259,7 +259,7 @@ def _table(file: Path) -> dict[str, object]:
         raise UsageError(
             f"cannot read `{file}`", cause=str(error), fix="make it readable, or run proftool outside of that project"
         ) from error
-    if "tool.proftool" not in text and "[tool]" not in text:
+    if "proftool" not in text:  # importing tomllib takes longer than reading the file
         return {}
     import tomllib
 

@@ -87,6 +87,13 @@ def test_broken_file_is_named(tmp_path: Path) -> None:
     assert "line 1" in caught.value.cause
 
 
+@pytest.mark.parametrize("head", ["[tool.proftool]", "[ tool . proftool ]", '[tool."proftool"]', "[tool]\n[tool.'proftool']"])
+def test_the_table_is_found_however_toml_writes_it(tmp_path: Path, head: str) -> None:
+    """TOML allows spaces and quotes in a table's name."""
+    (tmp_path / "pyproject.toml").write_text(f"{head}\nrate = 10\n")
+    assert load(tmp_path, environ={}).rate_hz == 10
+
+
 def test_other_variables_and_tools_are_left_alone(tmp_path: Path) -> None:
     """What is not proftool's is not judged."""
     (tmp_path / "pyproject.toml").write_text("[tool.other]\nstor = 1\n[tool.proftool]\nrate = 10\n")

@@ -7,13 +7,14 @@ the one verb that was asked for.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import threading
 
 from proftool.cli import direct, output
-from proftool.cli.split import RUN, split
-from proftool.errors import ProftoolError, UsageError
+from proftool.cli.split import RUN, Words, split
+from proftool.errors import ProftoolError, ReportError, UsageError
 
 VERBS: tuple[tuple[str, str], ...] = (
     ("run", "proftool.cli.run:run"),
@@ -52,6 +53,7 @@ _INTERRUPTED = 130
 _READER_GONE = 141
 _FAULT = 70
 """EX_SOFTWARE of sysexits.h."""
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def entry() -> None:
@@ -71,9 +73,10 @@ def entry() -> None:
 
 def main(argv: list[str]) -> int:
     """Run one command line; its exit status."""
-    debug = "--debug" in argv[: argv.index("--") if "--" in argv else len(argv)]
+    words = split(argv, [verb for verb, _ in VERBS], direct.VALUES)
+    debug = words.debug
     try:
-        return _run(argv)
+        return _run(argv, words)
     except ProftoolError as error:
         if debug:
             import traceback
@@ -83,8 +86,14 @@ def main(argv: list[str]) -> int:
         return error.exit_code
     except Exception as error:
         if isinstance(error, BrokenPipeError):
-            return _reader_gone()
+            return _stdout_gone(_READER_GONE)
         import traceback
+
+        if isinstance(error, OSError) and error.errno in _FULL and error.filename is None:  # a file's own errors name the file
+            _stdout_gone(0)
+            full = ReportError("cannot write all of it", cause=str(error.strerror), fix="free some space, or write to another place")
+            output.complain(told(full))
+            return full.exit_code
 
         if debug:
             output.complain(traceback.format_exc().rstrip())
@@ -99,10 +108,10 @@ def main(argv: list[str]) -> int:
         return _INTERRUPTED
 
 
-def _reader_gone() -> int:
+def _stdout_gone(status: int) -> int:
     """The interpreter flushes stdout once more at its end; into nothing then."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return _READER_GONE
+    return status
 
 
 def told(error: ProftoolError) -> str:
@@ -111,14 +120,13 @@ def told(error: ProftoolError) -> str:
     return f"error: {error.what}\ncause: {error.cause}\nfix:   {error.fix}{notes}"
 
 
-def _run(argv: list[str]) -> int:
+def _run(argv: list[str], words: Words) -> int:
     if argv and argv[0] in _SHELL:
         from proftool.cli import shells
 
         getattr(shells, _SHELL[argv[0]])(argv[1:])
         return 0
     verbs = [verb for verb, _ in VERBS]
-    words = split(argv, verbs, direct.VALUES)
     verb = next(iter(words.own), "")
     if verb and not verb.startswith("-") and verb not in verbs:
         raise _no_verb(verb, verbs)

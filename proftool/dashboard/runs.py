@@ -13,6 +13,7 @@ from starlette.responses import HTMLResponse, Response
 
 from proftool import registry
 from proftool.contracts_store import Run, RunQuery
+from proftool.dashboard import ask
 from proftool.dashboard.assets import report_policy
 from proftool.dashboard.html import Html
 from proftool.errors import RunNotFound
@@ -24,6 +25,7 @@ from proftool.workflows.report import page_options
 from proftool.workflows.under_way import UnderWay, find, look, profile_so_far, under_way
 
 PER_PAGE = 100
+_MOST_PAGES = 1_000_000
 _TREND_RUNS = 300
 _MAIN = ("wall_time", "cpu_time", "peak_bytes", "allocated_bytes", "samples")
 _NOWHERE = Path("/nonexistent")
@@ -49,7 +51,7 @@ class RunViews:
 
     def runs(self, request: Request) -> Response:
         """Newest first, a page at a time, with the line of each command's totals."""
-        page = _number(request.query_params.get("page"), 1)
+        page = min(ask.number(request, "page") or 1, _MOST_PAGES)
         label = request.query_params.get("label") or None
         found = self._store.find(RunQuery(label=label, limit=PER_PAGE + 1, offset=(page - 1) * PER_PAGE))
         lines = _lines(found[:PER_PAGE])
@@ -154,10 +156,6 @@ def _points(runs: Sequence[Run]) -> list[Point]:
 def _polyline(points: Sequence[Point]) -> str:
     """`points` of an SVG polyline in a box of 100 by 20."""
     return " ".join(f"{point.x * 98 + 1:.1f},{19 - point.y * 18:.1f}" for point in points)
-
-
-def _number(text: str | None, otherwise: int) -> int:
-    return int(text) if text is not None and text.isascii() and text.isdigit() and int(text[:7]) > 0 else otherwise
 
 
 def _command(run: Run | UnderWay) -> str:

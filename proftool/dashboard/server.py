@@ -6,7 +6,7 @@ import gc
 import ipaddress
 import secrets
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import uvicorn
 
@@ -21,8 +21,12 @@ _GRACE_S = 1
 """How long requests under way may take once the end is asked for."""
 
 
-def serve(settings: Settings, *, host: str, port: int, token: str | None, ready: Callable[[str], None]) -> None:
-    """Answer until a signal ends it; `ready` gets the URL once it answers. UsageError for another interface without a token."""
+def serve(settings: Settings, *, host: str, port: int, token: str | None, names: Sequence[str] = (), ready: Callable[[str], None]) -> None:
+    """Answer until a signal ends it; `ready` gets the URL once it answers. UsageError for another interface without a token.
+
+    Args:
+        names: by which others know it, as of a proxy before it; addresses, `localhost` and this machine's own are known.
+    """
     if not _is_loopback(host) and token is None:
         raise UsageError(
             f"`--host {host}` can be reached from other machines",
@@ -42,12 +46,13 @@ def serve(settings: Settings, *, host: str, port: int, token: str | None, ready:
         raise UsageError(f"cannot listen on {host}:{port}", cause=cause, fix="`--port 0` takes a free one") from error
     port = listening.getsockname()[1]
     named = f"[{host}]" if ":" in host else host
-    hosts = {f"{named}:{port}", f"localhost:{port}", f"127.0.0.1:{port}"} if _is_loopback(host) else {f"{named}:{port}"}
+    own = {"localhost", host, socket.gethostname()} if not _is_loopback(host) else {"localhost"}
+    shown = socket.gethostname() if host in ("0.0.0.0", "::") else named  # nobody can go to a wildcard
     receiver = open_receiver(settings)
     app, feed = application(open_stores(settings), settings)
     app.router.routes.extend(routes(receiver))
     config = uvicorn.Config(
-        Guard(app, token=key, hosts=hosts, posts=PATHS, posts_are_open=_is_loopback(host)),
+        Guard(app, token=key, port=port, names=own, proxied=names, posts=PATHS, posts_are_open=_is_loopback(host)),
         log_level="error",
         access_log=False,
         server_header=False,
@@ -60,7 +65,7 @@ def serve(settings: Settings, *, host: str, port: int, token: str | None, ready:
         receiver.refuse()
         feed.close()
 
-    server = _Server(config, lambda: ready(f"http://{named}:{port}/?token={key}"), ends)
+    server = _Server(config, lambda: ready(f"http://{shown}:{port}/?token={key}"), ends)
     try:
         with listening:
             server.run([listening])

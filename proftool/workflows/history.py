@@ -39,10 +39,14 @@ def list_runs(store: SqlRunStore, *, label: str | None = None, limit: int | None
 
 
 def comparable_before(run: Run, store: SqlRunStore) -> Run | None:
-    """The newest run before this one that a diff could compare with it: the same command, the same modes; None where there is none."""
+    """The newest run before this one that is like it: the same command, recorded in the same way; None where there is none."""
     runs = store.find(RunQuery(limit=_LOOK_BACK))
-    older = [one for one in runs if one.added_ns < run.added_ns]
-    return next((one for one in older if one.command == run.command and one.modes == run.modes), None)
+    return next((one for one in runs if one.added_ns < run.added_ns and _kind(one) == _kind(run)), None)
+
+
+def _kind(run: Run) -> tuple[object, ...]:
+    # Another clock gives other metrics, and a diff refuses it.
+    return run.command, run.modes, run.backends, frozenset(run.totals)
 
 
 def list_document(runs: Sequence[Run]) -> dict[str, object]:

@@ -141,3 +141,24 @@ def test_contradicting_and_wrong_options(project: Project, words: list[str]) -> 
     assert done.status in (2, 7), done.err
     assert_told(done, done.status)
     assert not (project.root / ".proftool" / "runs.db").exists()
+
+
+def test_the_targets_debug_is_not_ours(project: Project) -> None:
+    """Behind the script it is the script's, and a failure shows no traceback of proftool's for it."""
+    assert_told(project.proftool("run", "absent.py", "--debug"), 2, "cannot find `absent.py`")
+    assert "Traceback" in project.proftool("--debug", "run", "absent.py").err
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the device that is always full is Linux's")
+def test_a_full_disk_under_stdout_is_told(project: Project) -> None:
+    """As cause and fix, by whichever way the words get there."""
+    project.write("app.py", "sum(i * i for i in range(300_000))")
+    assert project.proftool("run", "--quiet", "--mode", "trace", "app.py").status == 0
+    for words in (("list",), ("show",), ("show", "--json"), ("export", "-f", "collapsed", "-o", "-")):
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run(
+                [sys.executable, "-m", "proftool", *words], cwd=project.root, stdout=full, stderr=subprocess.PIPE, text=True
+            )
+        assert done.returncode == 2, done.stderr
+        assert "cause: No space left on device" in done.stderr
+        assert "has a fault" not in done.stderr

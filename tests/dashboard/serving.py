@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 from ports import free_port
@@ -51,6 +52,12 @@ class Served:
         assert self.process.stdout is not None
         self.url = self.process.stdout.readline().strip()
         self.base, _, self.token = self.url.partition("/?token=")
+        self.cookies = {f"proftool-{self.base.rpartition(':')[2]}": self.token}
+
+    def cookie(self) -> Any:
+        """For a browser's context."""
+        ((name, value),) = self.cookies.items()
+        return {"name": name, "value": value, "url": self.base}
 
     @contextmanager
     def client(self) -> Iterator[httpx.Client]:

@@ -97,7 +97,7 @@ PATHS = {
 def test_hostile_names_are_text_on_every_view(hostile: Served, browser: Browser) -> None:
     """No script of theirs runs, no request leaves, nothing fails; and the name stands there as it was sent."""
     context = browser.new_context()
-    context.add_cookies([{"name": "proftool", "value": hostile.token, "url": hostile.base}])
+    context.add_cookies([hostile.cookie()])
     faults: list[str] = []
     context.on("request", lambda r: None if r.url.startswith((hostile.base, "data:", "blob:")) else faults.append(r.url))
     try:
@@ -177,7 +177,7 @@ def test_every_path_is_guarded(hostile: Served, path: str) -> None:
     import httpx
 
     with httpx.Client(base_url=hostile.base, timeout=60) as client:
-        cookie = {"cookie": f"proftool={hostile.token}"}
+        cookie = {"cookie": "; ".join(map("=".join, hostile.cookies.items()))}
         assert client.get(path).status_code == 401
         assert client.get(path, headers=cookie | {"host": "evil.example"}).status_code == 421
         assert client.get(path, headers=cookie | {"origin": "https://evil.example"}).status_code == 403

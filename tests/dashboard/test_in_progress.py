@@ -46,7 +46,7 @@ def page(served: Served, browser: Browser) -> Iterator[Page]:
     """With the cookie already; at the end nothing may have gone wrong, or have been asked of anybody else."""
     faults: list[str] = []
     context = browser.new_context(viewport={"width": 1200, "height": 760})
-    context.add_cookies([{"name": "proftool", "value": served.token, "url": served.base}])
+    context.add_cookies([served.cookie()])
     context.on("request", lambda r: None if r.url.startswith((served.base, "data:")) else faults.append(r.url))
     page = context.new_page()
     page.set_default_timeout(WAIT_MS)
@@ -89,7 +89,7 @@ def _until(page: Page, check: Callable[[], object], what: str) -> None:
 def _until_ticks(served: Served, n: int) -> None:
     """That many events of the server's, each of which would make a page ask again."""
     with (
-        httpx.Client(base_url=served.base, cookies={"proftool": served.token}, timeout=120) as client,
+        httpx.Client(base_url=served.base, cookies=served.cookies, timeout=120) as client,
         client.stream("GET", "/events") as answer,
     ):
         for line in answer.iter_lines():

@@ -34,8 +34,7 @@ def served(tmp_path: Path) -> Iterator[Served]:
 
 @contextmanager
 def _open(served: Served) -> Iterator[httpx.Response]:
-    cookies = {"proftool": served.token}
-    with httpx.Client(base_url=served.base, cookies=cookies, timeout=120) as client, client.stream("GET", "/events") as answer:
+    with httpx.Client(base_url=served.base, cookies=served.cookies, timeout=120) as client, client.stream("GET", "/events") as answer:
         yield answer
 
 
@@ -104,5 +103,5 @@ def test_nobody_without_the_token_listens(served: Served) -> None:
     """Nor from another site."""
     with httpx.Client(base_url=served.base, timeout=60) as client:
         assert client.get("/events").status_code == 401
-        asked = {"cookie": f"proftool={served.token}", "origin": "https://evil.example"}
+        asked = {"cookie": "; ".join(map("=".join, served.cookies.items())), "origin": "https://evil.example"}
         assert client.get("/events", headers=asked).status_code == 403

@@ -73,7 +73,7 @@ def test_an_error_is_a_page_with_its_fix(served: Served) -> None:
     ("change", "status"),
     [
         ({"cookies": {}}, 401),
-        ({"cookies": {"proftool": "guess"}}, 401),
+        ({"guess": "guess"}, 401),
         ({"headers": {"host": "evil.example"}}, 421),
         ({"headers": {"origin": "https://evil.example"}}, 403),
         ({"headers": {"origin": "null"}}, 403),
@@ -85,8 +85,8 @@ def test_an_error_is_a_page_with_its_fix(served: Served) -> None:
 )
 def test_an_attack_is_refused(served: Served, change: dict[str, object], status: int) -> None:
     """Each by its own status, and without a word of what is stored."""
-    cookies = change.get("cookies", {"proftool": served.token})
-    with httpx.Client(base_url=served.base, cookies=cookies) as client:  # pyright: ignore[reportArgumentType]
+    cookies = change.get("cookies", dict.fromkeys(served.cookies, change.get("guess", served.token)))
+    with httpx.Client(base_url=served.base, cookies=cookies, timeout=120) as client:  # pyright: ignore[reportArgumentType]
         asked = client.request(str(change.get("method", "GET")), str(change.get("url", "/")), headers=change.get("headers"))  # pyright: ignore[reportArgumentType]
     assert asked.status_code == status
     assert "second" not in asked.text
@@ -94,7 +94,7 @@ def test_an_attack_is_refused(served: Served, change: dict[str, object], status:
 
 def test_pages_are_kept_to_themselves(served: Served) -> None:
     """Nothing may be loaded from, sent to or framed by another host; the cookie is not for scripts or other sites."""
-    answer = httpx.get(served.base, params={"token": served.token})
+    answer = httpx.get(served.base, params={"token": served.token}, timeout=120)
     assert {"HttpOnly", "SameSite=strict"} <= set(answer.headers["set-cookie"].split("; "))
     assert answer.headers["location"] == "/"
     policy = answer.headers["content-security-policy"]
@@ -109,6 +109,26 @@ def test_another_interface_needs_a_token_of_its_own(folder: Path) -> None:
         done = proftool(folder, "serve", "--no-browser", *words)
         assert done.returncode == 2
         assert "fix:" in done.stderr
+
+
+def test_two_dashboards_stay_logged_in(served: Served, folder: Path) -> None:
+    """One client, as one browser: cookies are a host's, whatever the port."""
+    other = Served(folder, "--name", "profiles.example.org")
+    try:
+        with httpx.Client(timeout=120) as client:
+            for one in (served, other):
+                assert client.get(one.url, follow_redirects=True).status_code == 200
+            assert client.get(served.base).status_code == 200
+            assert client.get(other.base, headers={"host": "profiles.example.org"}).status_code == 200  # as a proxy hands it on
+    finally:
+        other.end()
+
+
+@pytest.mark.parametrize("page", ["0", "-1", "99999999999999999999", "9" * 5000, "two"])
+def test_a_page_that_there_cannot_be_is_no_fault(served: Served, page: str) -> None:
+    """The list, or an empty one."""
+    with served.client() as client:
+        assert client.get("/", params={"page": page}).status_code == 200
 
 
 def test_a_port_in_use_is_told(folder: Path) -> None:

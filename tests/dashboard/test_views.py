@@ -42,7 +42,7 @@ def open_view(shop: Shop, browser: Browser) -> Iterator[Opener]:
     def opened(path: str, **options: object) -> Page:
         context = browser.new_context(**{"viewport": {"width": 1300, "height": 860}} | options)  # type: ignore[arg-type]
         contexts.append(context)
-        context.add_cookies([{"name": "proftool", "value": shop.served.token, "url": shop.served.base}])
+        context.add_cookies([shop.served.cookie()])
         context.on("request", lambda r: None if r.url.startswith((shop.served.base, "data:", "blob:")) else faults.append(r.url))
         page = context.new_page()
         page.set_default_timeout(WAIT_MS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from dataclasses import fields
@@ -35,10 +36,12 @@ def test_every_name_is_on_its_page(site: Path) -> None:
     verbs = words(site, "reference/verbs")
     assert not [verb for verb, _ in VERBS if f'id="{verb}"' not in verbs]
     settings = words(site, "reference/settings")
-    assert not [one.name for one in fields(settings_module.Settings) if one.name in settings_module.READERS and one.name not in settings]
-    told = words(site, "reference/errors")
+    names = [one.name for one in fields(settings_module.Settings) if one.name in settings_module.READERS]
+    told = re.findall(r"<td><code>([\w-]+)</code></td>\s*<td><code>(PROFTOOL_\w+)</code></td>", settings)
+    assert sorted(told) == sorted((settings_module.key(name), settings_module.variable(name)) for name in names)
+    kinds_told = words(site, "reference/errors")
     kinds = [name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, errors.ProftoolError)]
-    assert not [name for name in kinds if name not in told]
+    assert not [name for name in kinds if name not in kinds_told]
     assert not [name for name in registry.RULES if f'id="{name}"' not in words(site, "reference/insights")]
     assert not [name for name in registry.BACKENDS if name not in words(site, "reference/backends")]
 
@@ -55,7 +58,5 @@ def test_every_decision_and_recipe_is_on_the_site(site: Path) -> None:
 @pytest.mark.xdist_group("docs")
 def test_nothing_is_loaded_from_another_host(site: Path) -> None:
     """Fonts, scripts and styles come with the site."""
-    import re
-
     loaded = re.findall(r'(?:src|href)="(https?://[^"]+\.(?:js|css|woff2?))"', words(site, "reference/verbs"))
     assert not loaded

@@ -108,7 +108,7 @@ DRAWN = """new MutationObserver(() => {
 def first_paint(browser: Browser, served: Served, path: str) -> tuple[float, float, float]:
     """(first contentful paint, all is drawn, the server's answer) in ms, in a context of its own."""
     context = browser.new_context(viewport={"width": 1300, "height": 860})
-    context.add_cookies([{"name": "proftool", "value": served.token, "url": served.base}])
+    context.add_cookies([served.cookie()])
     page = context.new_page()
     page.add_init_script(DRAWN)
     page.goto(served.base + path, timeout=300_000)
@@ -165,7 +165,7 @@ def main(n_runs: int, n_points: int, folder: Path) -> None:
                 paint, drawn, answer = (statistics.median(column) for column in zip(*taken, strict=True))
                 print(f"{name:18} {paint:12.0f} {drawn:8.0f} {answer:8.0f}")
             context = browser.new_context(viewport={"width": 1300, "height": 860})
-            context.add_cookies([{"name": "proftool", "value": served.token, "url": served.base}])
+            context.add_cookies([served.cookie()])
             page = context.new_page()
             page.goto(served.base + f"/trace/{BIG}")
             page.wait_for_selector(".span")

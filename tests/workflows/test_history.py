@@ -7,11 +7,22 @@ from pathlib import Path
 
 import pytest
 from store.stores import profile, store_in
+from text_profile import profile_from_text
 
 from proftool.contracts_store import RunQuery
 from proftool.errors import AmbiguousRun, RunNotFound, UsageError
 from proftool.formats import native
-from proftool.workflows.history import export_run, label_run, list_document, list_runs, prune_runs, remove_runs, write_file
+from proftool.model.profile import CPU_TIME
+from proftool.workflows.history import (
+    comparable_before,
+    export_run,
+    label_run,
+    list_document,
+    list_runs,
+    prune_runs,
+    remove_runs,
+    write_file,
+)
 from proftool.workflows.imports import import_files
 
 
@@ -29,6 +40,15 @@ def test_list_document_has_the_published_keys(tmp_path: Path) -> None:
     assert {key: run[key] for key in ("label", "modes", "command", "exit_status", "duration_s")} == {
         "label": "x", "modes": ["sample"], "command": ["python", "app.py"], "exit_status": 3, "duration_s": 1.5,
     }  # fmt: skip
+
+
+def test_the_run_before_is_one_that_a_diff_takes(tmp_path: Path) -> None:
+    """The same command by another clock is left out: its metrics are others."""
+    store = store_in(tmp_path)
+    like = store.add(profile(1))
+    with_cpu_clock = profile_from_text("main", metric=CPU_TIME, meta=profile(2).meta)
+    store.add(with_cpu_clock)
+    assert comparable_before(store.add(profile(3)), store) == like
 
 
 def test_a_name_of_several_runs_is_not_removed_by_accident(tmp_path: Path) -> None:
