@@ -1,4 +1,4 @@
-// The function table of a view: self and total of every function, recursion counted once.
+// The function table of a view, and its lines: self and total of each, recursion counted once.
 import type { Profile } from "./profile";
 import { ROOT } from "./schema";
 import type { View } from "./view";
@@ -25,6 +25,31 @@ export function functionValues(p: Profile, view: View): FunctionValues {
     } else total.set(self);
   }
   return { self, total };
+}
+
+/** File -> line -> [own, with what it called]; several functions may share a line (a comprehension, a lambda), and a stack counts once for it. */
+export function lineHeat(p: Profile, view: View): Map<string, Map<number, [number, number]>> {
+  const { frames, functions, nodes, strings } = p, { tree } = view, count = frames.line.length;
+  const known = new Map<string, number>(), place = new Int32Array(count + 1), heat = new Map<string, Map<number, [number, number]>>();
+  for (let f = 0; f < count; f++) {
+    const key = `${functions.file[frames.function[f]!]!}:${frames.line[f]!}`, found = known.get(key) ?? known.size;
+    known.set(key, found);
+    place[f] = found;
+  }
+  const frameOf = (row: number): number => (tree.node[row]! < 0 ? count : nodes.frame[tree.node[row]!]!);
+  place[count] = known.size;
+  const first = outermost(view, (row) => place[frameOf(row)]!, known.size + 1);
+  for (let i = 1; i < tree.parent.length; i++) {
+    const frame = frameOf(i);
+    if (!view.total[i] || frame === count) continue;
+    const file = strings.at(functions.file[frames.function[frame]!]!), line = frames.line[frame]!;
+    const lines = heat.get(file) ?? new Map<number, [number, number]>(), told = lines.get(line) ?? [0, 0];
+    told[0] += view.self[i]!;
+    if (first[i]) told[1] += view.total[i]!;
+    lines.set(line, told);
+    heat.set(file, lines);
+  }
+  return heat;
 }
 
 /** 1 at rows without an ancestor of the same function: one walk in preorder with a counter per function. */

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { read, write } from "../src/fragment";
-import { functionValues, neighbours } from "../src/functions";
+import { functionValues, lineHeat, neighbours } from "../src/functions";
 import type { Profile } from "../src/profile";
 import { functionTexts, matchFunctions, weigh } from "../src/search";
 import { people, percent, signed } from "../src/units";
@@ -31,6 +31,14 @@ describe("view", () => {
     const { self, total } = functionValues(p, build(p, SHAPE));
     expect([...self]).toEqual([1, 6, 24]);
     expect([...total]).toEqual([31, 14, 24]);
+  });
+  it("counts a line once in a stack, whichever functions share it", () => {
+    const shared = profile();
+    shared.frames.line = Int32Array.of(1, 2, 2); // g is written on the line of f
+    shared.functions.file = Int32Array.of(5, 5, 5);
+    const lines = lineHeat(shared, build(shared, SHAPE)).get("app.py")!;
+    expect(lines.get(1)).toEqual([1, 31]);
+    expect(lines.get(2)).toEqual([30, 30]);
   });
   it("folds waiting away and says how much", () => {
     const folded = build(p, { ...SHAPE, waiting: false });

@@ -38,6 +38,20 @@ export function joined(values: Numbers): (number | null | undefined)[] {
   return out;
 }
 
+/** Where values are too few together for a line that can be seen: they are drawn as points. */
+export function brief(values: readonly (number | null | undefined)[], least = 4): number[] {
+  const out: number[] = [];
+  let together: number[] = [];
+  for (let k = 0; k <= values.length; k++) {
+    if (values[k] != null) together.push(k);
+    else if (values[k] === null || k === values.length) {
+      if (together.length < least) out.push(...together);
+      together = [];
+    }
+  }
+  return out;
+}
+
 const pad = (n: number): string => String(n).padStart(2, "0");
 
 /** `14:03:59`, with the day where it is not today. */
