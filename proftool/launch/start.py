@@ -59,7 +59,9 @@ def launch(
     except OSError as error:
         cause = (error.strerror or str(error)).lower()
         raise BackendFailed(
-            f"cannot record into {folder}", cause=cause, fix="make room there, or name another place with PROFTOOL_STORE"
+            f"cannot record into {folder}: the program was not started",
+            cause=cause,
+            fix="make room there, or name another place with PROFTOOL_STORE",
         ) from error
     env = dict(os.environ)
     env["PYTHONPATH"] = str(hooks) if not pythonpath else os.pathsep.join((str(hooks), pythonpath))

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from proftool.errors import StoreBusy, StoreError
 from proftool.store import revisions
-from proftool.store.place import Place
+from proftool.store.place import MAKE_ROOM, Place
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -194,7 +194,7 @@ def explain(error: sqlite3.Error, place: Place) -> StoreError:
         return StoreError(
             f"no space left for {store}",
             cause=str(error),
-            fix="free some space, `proftool prune --keep 10`, or `PROFTOOL_STORE=/path/on/another/disk`",
+            fix=MAKE_ROOM,
         )
     if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
         return StoreError(f"the database of {store} is damaged", cause=str(error), fix="`proftool doctor --repair` saves what can be read")

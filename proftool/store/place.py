@@ -23,6 +23,8 @@ from proftool.settings import Settings
 
 NAME = ".proftool"
 _SERVERS = ("postgresql://", "postgres://")
+MAKE_ROOM = "free some 100 KB, then `proftool prune --keep 10` frees more; or `PROFTOOL_STORE=/path/on/another/disk`"
+"""Removing runs needs room itself: SQLite writes what it changes beside the database first."""
 _ELSEWHERE = "name a folder you can write to: `PROFTOOL_STORE=/path/to/folder`"
 
 
@@ -80,7 +82,7 @@ def unwritable(folder: Path, error: OSError) -> StoreError:
         return StoreError(
             f"no space left for the store `{folder}`",
             cause=f"{error.strerror}",
-            fix="free some space, `proftool prune --keep 10`, or `PROFTOOL_STORE=/path/on/another/disk`",
+            fix=MAKE_ROOM,
         )
     return StoreError(f"cannot write to the store `{folder}`", cause=f"{error.strerror or error}", fix=_ELSEWHERE)
 
