@@ -111,10 +111,6 @@ class ReportError(ProftoolError):
     exit_code = 2
 
 
-class NeedsStacks(ReportError):
-    """The report draws call stacks, and the profile holds caller-callee pairs only."""
-
-
 class AssetsMissing(ReportError):
     """The viewer was not built when proftool was installed."""
 

@@ -31,6 +31,18 @@ def people(value: float, unit: Unit) -> str:
             return f"{value:,.0f}" if value == int(value) or abs(value) >= 100 else f"{value:,.3g}"
 
 
+def unit_of(metric: str) -> Unit:
+    """The unit of a metric by its name, whose last word tells it: a stored run keeps its totals by name alone."""
+    return Unit.NANOSECONDS if metric.endswith("_time") else Unit.BYTES if metric.endswith("_bytes") else Unit.COUNT
+
+
+def ago(seconds: float) -> str:
+    """How long that is past: `3 min ago`."""
+    past = max(int(seconds), 0)
+    size, name = next((size, name) for size, name in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")) if past >= size or size == 1)
+    return f"{past // size} {name} ago"
+
+
 def signed(value: float, unit: Unit) -> str:
     """The same with its sign: `+139 ms`, `−2.00 MiB`."""
     return ("+" if value >= 0 else "−") + people(abs(value), unit)

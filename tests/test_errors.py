@@ -16,7 +16,7 @@ def test_exit_statuses_are_those_of_the_contract() -> None:
         "ProftoolError": 1, "UsageError": 2, "TargetError": 2, "BackendError": 5, "BackendUnavailable": 3, "PermissionNeeded": 4,
         "BackendFailed": 5, "FormatError": 6, "UnknownFormat": 6, "CorruptProfile": 6, "NewerVersion": 6, "LimitExceeded": 6,
         "RunNotFound": 7, "AmbiguousRun": 7, "NotComparable": 8, "StoreError": 9, "StoreBusy": 9, "ReportError": 2,
-        "NeedsStacks": 2, "AssetsMissing": 2, "ModelError": 1,
+        "AssetsMissing": 2, "ModelError": 1,
     }  # fmt: skip
 
 

@@ -69,6 +69,8 @@ def _table(runs: Sequence[Run], width: int) -> Table:
     from rich.table import Table
     from rich.text import Text
 
+    from proftool.units import NS_PER_S, ago
+
     now_ns = time.time_ns()
     table = Table(box=None, pad_edge=False, show_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     colours = {"good": "green", "weak": "yellow", "poor": "red"}
@@ -84,7 +86,7 @@ def _table(runs: Sequence[Run], width: int) -> Table:
         verdict = run.quality.verdict if run.quality else ""
         cells = {
             "id": Text(run.id, style="cyan"),
-            "when": Text(_age(now_ns - run.added_ns)),
+            "when": Text(ago((now_ns - run.added_ns) / NS_PER_S)),
             "label": Text(run.label or "", style="bold"),
             "command": Text(_command(run)),
             "mode": Text(", ".join(run.modes)),
@@ -122,11 +124,3 @@ def _total(run: Run) -> str:
         name, value = next(iter(run.totals.items()))
         return f"{people(value, Unit.COUNT)} {name}"
     return ", ".join(times + sizes)
-
-
-def _age(age_ns: int) -> str:
-    seconds = max(age_ns, 0) // 1_000_000_000
-    for size, name in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds // size} {name} ago"
-    return f"{seconds} s ago"

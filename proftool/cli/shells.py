@@ -53,7 +53,6 @@ end
 complete -c proftool -f -k -a '(__proftool_complete)'
 """
 SCRIPTS = {"bash": BASH, "zsh": ZSH, "fish": FISH}
-ASK = "__complete"
 SHOW, INSTALL = "--show-completion", "--install-completion"
 
 

@@ -27,7 +27,7 @@ def trend(
 
     from proftool import settings
     from proftool.store import open_store
-    from proftool.units import Unit, people
+    from proftool.units import NS_PER_S, ago, people, unit_of
     from proftool.workflows import trend as work
 
     output.set_quiet(quiet)
@@ -36,7 +36,7 @@ def trend(
         output.document(work.trend_document(found))
         return
     one = found.trend
-    unit = Unit.BYTES if one.metric.endswith("bytes") else Unit.NANOSECONDS if one.metric.endswith("time") else Unit.COUNT
+    unit = unit_of(one.metric)
     own = [point.self_value for point in one.points]
     output.data(f"{one.module}:{one.qualname}  {one.metric}, self, over {len(own)} {'run' if len(own) == 1 else 'runs'}")
     output.data(f"{spark(own, output.width() - 2)}  {people(min(own), unit)} … {people(max(own), unit)}")
@@ -44,9 +44,7 @@ def trend(
     now_ns = time.time_ns()
     rows = [("run", "when", "commit", "self", "total", "label")]
     for point in one.points[-20:]:
-        seconds = max(now_ns - point.added_ns, 0) // 1_000_000_000
-        size, name = next((size, name) for size, name in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")) if seconds >= size or size == 1)
-        age = f"{seconds // size} {name} ago"
+        age = ago((now_ns - point.added_ns) / NS_PER_S)
         commit = (point.commit or "")[:10]
         rows.append((point.run_id, age, commit, people(point.self_value, unit), people(point.total, unit), point.label or ""))
     wide = [max(len(row[at]) for row in rows) for at in range(6)]

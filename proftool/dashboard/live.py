@@ -39,11 +39,6 @@ class Feed:
         self._looking: asyncio.Task[None] | None = None
         self._is_over = False
 
-    @property
-    def n_streams(self) -> int:
-        """Open now."""
-        return len(self._streams)
-
     async def answer(self, request: Request) -> Response:
         """A stream of events; 503 where there are too many."""
         if self._is_over or len(self._streams) >= MAX_STREAMS:

@@ -17,17 +17,17 @@ from proftool.dashboard import ask
 from proftool.dashboard.assets import report_policy
 from proftool.dashboard.html import Html
 from proftool.errors import RunNotFound
+from proftool.model.comparable import DEFAULT_METRICS
 from proftool.settings import Settings
 from proftool.store.names import resolve
 from proftool.store.runs import SqlRunStore
-from proftool.units import Unit, people
+from proftool.units import Unit, ago, people, unit_of
 from proftool.workflows.report import page_options
 from proftool.workflows.under_way import UnderWay, find, look, profile_so_far, under_way
 
 PER_PAGE = 100
 _MOST_PAGES = 1_000_000
 _TREND_RUNS = 300
-_MAIN = ("wall_time", "cpu_time", "peak_bytes", "allocated_bytes", "samples")
 _NOWHERE = Path("/nonexistent")
 """Names that come over the network stand for stored runs, never for files."""
 
@@ -140,7 +140,7 @@ def _lines(runs: Sequence[Run]) -> dict[str, str]:
 
 
 def _metric(run: Run) -> str | None:
-    return next((name for name in _MAIN if name in run.totals), None)
+    return next((name for name in DEFAULT_METRICS if name in run.totals), None)
 
 
 def _points(runs: Sequence[Run]) -> list[Point]:
@@ -166,8 +166,7 @@ def _total(run: Run) -> str:
     name = _metric(run)
     if name is None:
         return ""
-    unit = Unit.NANOSECONDS if name.endswith("_time") else Unit.BYTES if name.endswith("_bytes") else Unit.COUNT
-    return people(run.totals[name], unit)
+    return people(run.totals[name], unit_of(name))
 
 
 def _seconds(run: Run) -> str:
@@ -181,9 +180,4 @@ def _ago(run: Run | UnderWay) -> str:
         return ""
     else:
         began = datetime.fromisoformat(run.started_at)
-    past = (datetime.now(UTC) - began).total_seconds()
-    for size, name in ((86400, "day"), (3600, "hour"), (60, "minute")):
-        if past >= size:
-            n = int(past // size)
-            return f"{n} {name}{'s' if n > 1 else ''} ago"
-    return "just now"
+    return ago((datetime.now(UTC) - began).total_seconds())

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from proftool.model.keys import unique_rows
-from proftool.model.profile import ROOT, FunctionKey, Int32Array, Profile, function_keys
+from proftool.model.profile import ROOT, Int32Array
 from proftool.model.tree import Tree
 
 
@@ -53,10 +53,3 @@ def align(trees: Sequence[Tree], labels: Sequence[Int32Array]) -> Union:
         n_nodes += len(first)
     empty = [np.zeros(0, np.int32)]
     return Union(np.concatenate(parents or empty), np.concatenate(names or empty), tuple(places))
-
-
-def common_functions(profiles: Sequence[Profile]) -> tuple[list[FunctionKey], list[Int32Array]]:
-    """Every function key of the profiles once, and per profile the place of each of its functions in that list."""
-    known: dict[FunctionKey, int] = {}
-    maps = [np.array([known.setdefault(key, len(known)) for key in function_keys(p)], np.int32) for p in profiles]
-    return list(known), maps

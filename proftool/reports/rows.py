@@ -12,6 +12,7 @@ from enum import StrEnum
 
 import numpy as np
 
+from proftool.model.comparable import DEFAULT_METRICS
 from proftool.model.profile import ROOT, Category, Int32Array, Int64Array, Kind, Metric, Profile
 from proftool.model.tree import Tree, function_self, function_total, lane_total, metric_total, node_function, node_self
 from proftool.units import Unit
@@ -40,13 +41,9 @@ class Row:
     calls: int | None = None
 
 
-PREFERRED = ("wall_time", "cpu_time", "peak_bytes", "allocated_bytes", "samples", "calls")
-"""Metric that is meant where none is named."""
-
-
 def default_metric(profile: Profile) -> str | None:
     """The metric that people mean: wall time, else CPU time, else peak bytes; the first where it has none of them."""
-    return next((name for name in PREFERRED if profile.has_metric(name)), profile.metrics[0].name if profile.metrics else None)
+    return next((name for name in DEFAULT_METRICS if profile.has_metric(name)), profile.metrics[0].name if profile.metrics else None)
 
 
 def place(profile: Profile, function: int, line: int | None = None) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, text
 
 from proftool.store import revisions
 from proftool.store.revisions import is_current, version
@@ -41,8 +41,3 @@ def upgrade(connection: Connection) -> None:
     config.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     command.upgrade(config, "head")
-
-
-def tables_of(connection: Connection) -> set[str]:
-    """Names of the tables there are."""
-    return set(inspect(connection).get_table_names())

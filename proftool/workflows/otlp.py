@@ -12,7 +12,7 @@ import base64
 import json
 from collections.abc import Iterator
 from itertools import groupby
-from typing import TYPE_CHECKING, Final, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from proftool.contracts_telemetry import Attribute, LogRecord, Slice, Span, SpanEvent, SpanLink
 from proftool.units import NS_PER_S
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from opentelemetry.proto.profiles.v1development.profiles_pb2 import ResourceProfiles
     from opentelemetry.proto.trace.v1 import trace_pb2
 
-SIGNALS: Final = ("traces", "metrics", "logs", "profiles")
 MAX_AHEAD_NS = 86_400 * NS_PER_S
 """A time further in the future is refused: what is kept by time would never go."""
 _KINDS = ("internal", "internal", "server", "client", "producer", "consumer")

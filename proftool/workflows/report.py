@@ -15,8 +15,6 @@ from proftool.workflows.run_document import run_document
 if TYPE_CHECKING:
     from proftool.model.profile import Profile
 
-_REPORTS = {".html": "html", ".htm": "html", ".json": "json", ".md": "markdown", ".txt": "summary"}
-
 
 def page_options(settings: Settings, metric: str | None = None, profile: Profile | None = None) -> ReportOptions:
     """What the settings say of an HTML page, and the advice on a profile that is shown."""
@@ -65,8 +63,10 @@ def _writer(path: Path) -> tuple[str, str]:
 
     if (found := format_of(path)) is not None and found != "html":
         return "format", found
-    if path.suffix.lower() in _REPORTS:
-        return "report", _REPORTS[path.suffix.lower()]
+    suffix = ".html" if path.suffix.lower() == ".htm" else path.suffix.lower()
+    report = next((name for name in registry.names("report") if registry.report(name).suffix == suffix), None)
+    if report is not None:
+        return "report", report
     raise UsageError(
         f"`{path}`: which format?",
         cause="the file's ending says nothing",

@@ -44,6 +44,33 @@ def test_the_contract_finds_an_import_that_points_up(tmp_path: Path) -> None:
     assert "proftool.model -> proftool.cli" in done.stdout
 
 
+STARTERS = {
+    "bench": "fresh processes of a benchmark, which are timed by whoever starts them",
+    "formats/memray_sums.py": "a reader of its own, so that a broken recording ends that and not proftool",
+    "integrations/agent.py": "proftool itself, for an agent",
+    "viewer/hatch_build.py": "npm, when the package is built",
+    "workflows/causes.py": "recordings of benchmarks, by proftool's own command line",
+    "workflows/open.py": "another viewer, for as long as its page is looked at",
+}
+"""Who else starts a process than `launch/`, and what for."""
+
+
+def test_programs_are_started_in_one_room() -> None:
+    """What is profiled starts in `launch/`; each of the others has its reason."""
+    found: set[str] = set()
+    for file in (HOUSE / "proftool").rglob("*.py"):
+        names = {
+            alias.name
+            for node in ast.walk(ast.parse(file.read_text()))
+            if isinstance(node, ast.Import) and "node_modules" not in file.parts
+            for alias in node.names
+        }
+        if names & {"subprocess", "multiprocessing"}:
+            place = file.relative_to(HOUSE / "proftool")
+            found.add("bench" if place.parts[0] == "bench" else place.as_posix())
+    assert {place for place in found if not place.startswith("launch/")} == set(STARTERS)
+
+
 def test_the_model_needs_numpy_and_the_standard_library_only() -> None:
     """And opens no file, starts no process, talks to nobody."""
     allowed = (set(sys.stdlib_module_names) | {"numpy", "proftool"}) - {"pathlib", "os", "io", "subprocess", "socket", "shutil", "tempfile"}
