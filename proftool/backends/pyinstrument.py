@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 READER = "proftool.backends.reading.pyinstrument"
 NAME = "pyinstrument"
 RECORDER = Path(__file__).with_name("inside") / "pyinstrument.py"
+SAMPLER = RECORDER.with_name("pyinstrument_sampler.py")
 DEFAULT_RATE_HZ = 1000.0
 
 
@@ -90,7 +91,12 @@ class Pyinstrument:
         rate_hz = options.rate_hz or DEFAULT_RATE_HZ
         return Inside(
             recorder=RECORDER,
-            options={"interval_s": 1.0 / rate_hz, "cpu": options.clock is Clock.CPU, "budget": options.overhead_budget},
+            options={
+                "interval_s": 1.0 / rate_hz,
+                "cpu": options.clock is Clock.CPU,
+                "budget": options.overhead_budget,
+                "sampler": str(SAMPLER),
+            },
             library_paths=(_own_packages(),),
             reader=READER,
         )

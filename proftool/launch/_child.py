@@ -60,7 +60,7 @@ class _Process:
             return
         try:
             self.recorder = self.module.start(self.part, self.config["options"])
-            self.hook = sys.getprofile()
+            self.hook = None if hasattr(self.recorder, "is_on") else sys.getprofile()
         except Exception as error:
             self.notes.append(f"the profiler did not start: {type(error).__name__}: {error}")
             self.write(False, "")
@@ -71,7 +71,8 @@ class _Process:
             return
         self.checked = True
         lost = "the program set a profile function of its own (`{}`): {} not recorded".format
-        if sys.getprofile() is not self.hook:
+        is_on = self.recorder.is_on() if hasattr(self.recorder, "is_on") else sys.getprofile() is self.hook
+        if not is_on:
             self.notes.append(lost("sys.setprofile", "what its main thread did from then on was"))
         if _thread_hook is not None and getattr(sys.modules.get("threading"), "_profile_hook", None) is not _thread_hook:
             self.notes.append(lost("threading.setprofile", "threads that began after that were"))
@@ -255,7 +256,7 @@ def _after_fork():
     if parent.recorder is not None:
         try:
             parent.recorder.forked(_state.part)
-            _state.recorder, _state.hook = parent.recorder, sys.getprofile()
+            _state.recorder, _state.hook = parent.recorder, None if parent.hook is None else sys.getprofile()
         except Exception as error:
             _state.notes.append(f"the profiler did not start after fork: {type(error).__name__}: {error}")
     if _real_getsignal(_signal.SIGTERM) is _on_signal:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from array import array
+from ast import literal_eval
 from dataclasses import replace
 from marshal import loads
 from pathlib import Path
 
 import pytest
 
-from proftool.backends.pyinstrument import RECORDER, backend
+from proftool.backends.pyinstrument import RECORDER, SAMPLER, backend
 from proftool.contracts import Clock, Interpreter, Mode, Program, Recording, RecordOptions, Unavailable
 from proftool.errors import BackendUnavailable
 from proftool.launch.start import launch
@@ -93,6 +94,61 @@ thread.join()
         recording = launch(program, backend.command(program, options, tmp_path), options, tmp_path, stdout=out.fileno())
     assert total(checked(backend.read(recording)), "wall_time", "ends") > 0.1e9
     assert (tmp_path / "out").read_text() == "known: False\n"
+
+
+ALARMED = """
+import os, signal, sys, traceback
+class Late(Exception): pass
+def late(*_): raise Late
+signal.signal(signal.SIGALRM, HANDLER)
+hits, told, end = 0, set(), time.monotonic() + 100
+while hits < 20 and time.monotonic() < end:
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.002)
+        while True: sum(range(1000))
+    except ERROR:
+        text = traceback.format_exc()
+    told.update(line.strip() for line in text.splitlines() if line.startswith("  File"))
+def after(): burn(0.5, time.thread_time)
+after()
+open(OUT, "w").write(repr((hits, sys.getprofile() is None, [line for line in told if "<string>" not in line])))
+"""
+"""Has a signal's handler raise until that was in the middle of a sample twenty times."""
+
+
+@pytest.mark.parametrize(("handler", "error"), [("late", "Late"), ("signal.default_int_handler", "KeyboardInterrupt")])
+def test_an_exception_of_a_signals_handler_in_a_sample_ends_nothing(tmp_path: Path, handler: str, error: str) -> None:
+    """It reaches the program, with the program's own frames alone; the recording goes on, no sample is half kept, nobody is accused."""
+    out, counting, folder = tmp_path / "out", tmp_path / "sampler.py", tmp_path / "folder"
+    folder.mkdir()
+    counts = '_without_own_frames(sys.exc_info()[1])\n            sys.modules["__main__"].hits += 1\n'
+    counting.write_text(SAMPLER.read_text().replace("_without_own_frames(sys.exc_info()[1])\n", counts))
+    code = ALARMED.replace("HANDLER", handler).replace("ERROR", error).replace("OUT", repr(str(out)))
+    asked, program = RecordOptions(mode=Mode.SAMPLE, rate_hz=10000.0), Program(python=Path(sys.executable), code=BURN + code)
+    command = backend.command(program, asked, folder)
+    recording = launch(program, replace(command, options={**command.options, "sampler": str(counting)}), asked, folder)
+    assert literal_eval(out.read_text()) == (20, False, [])
+    part = loads(recording.processes[0].parts[0].read_bytes())
+    assert len({len(part["threads"][0][name]) for name in ("stacks", "wall_ns", "cpu_ns", "queued_ns", "tasks")}) == 1
+    assert _sums(part)[1] <= part["duration_ns"]
+    profile = checked(backend.read(recording))
+    assert total(profile, "wall_time", "after") > 0.4e9
+    assert not [note for note in profile.meta.passes[0].notes if "profile function" in note or "exception" in note]
+
+
+def test_a_python_that_cannot_go_on_says_so(tmp_path: Path) -> None:
+    """Built without `_ctypes`: the recording ends where the first such exception comes, and the program is not blamed."""
+    sampler = tmp_path / "sampler.py"
+    sampler.write_text(SAMPLER.read_text().replace("import _ctypes ", "import _no_ctypes "))
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    code = ALARMED.replace("HANDLER", "late").replace("ERROR", "Late").replace("hits < 20", "sys.getprofile()").replace("OUT", "os.devnull")
+    asked, program = RecordOptions(mode=Mode.SAMPLE, rate_hz=10000.0), Program(python=Path(sys.executable), code=BURN + code)
+    command = backend.command(program, asked, folder)
+    recording = launch(program, replace(command, options={**command.options, "sampler": str(sampler)}), asked, folder)
+    notes = backend.read(recording).meta.passes[0].notes
+    assert any("an exception came while a sample was taken (ModuleNotFoundError" in note for note in notes)
+    assert not [note for note in notes if "profile function" in note]
 
 
 def test_the_cpu_clock(tmp_path: Path) -> None:

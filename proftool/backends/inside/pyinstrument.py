@@ -10,7 +10,8 @@ qualnames ((file, first line, name) of a code object -> its qualified name, from
 numbers, outermost first) and threads: {tid, name, offset_ns, stacks (numbers), wall_ns, cpu_ns, queued_ns, tasks: arrays of bytes, int64},
 folded (of samples before those: stack, task, little CPU time, next to none for long, n, wall, CPU and queued ns),
 tasks (names of asyncio tasks; a thread's `tasks` count from 1, 0 = none ran),
-overhead_ns (time that sampling took of the thread that it took most of) and lowered (tid, second, share of time, Hz before, Hz after).
+overhead_ns (time that sampling took of the thread that it took most of), lowered (tid, second, share of time, Hz before, Hz after) and
+lost (tid, why it was sampled no more).
 `queued_ns` is how long the thread stood in line for a processor (Linux's schedstat); None where the system does not tell.
 
 While somebody looks (the file `watched` beside the part is new), a sampled thread writes what there is so far as `part` + `SO_FAR`,
@@ -54,79 +55,21 @@ HAS_QUALNAMES = sys.version_info >= (3, 11)
 
 
 def start(part, options):
-    sampler, version = _import_sampler(options.get("library_paths", ()))
-    sampler.StackSampler = _sparing(sampler.StackSampler)  # pyright: ignore[reportAttributeAccessIssue]
-    sampler.threading = _Nameless  # pyright: ignore[reportAttributeAccessIssue]
+    _own.append(options["sampler"])
+    sampler, version = _load(options["sampler"]).load(options.get("library_paths", ()))
     return Recorder(
         part, sampler, version, float(options["interval_s"]), bool(options.get("cpu", False)), float(options.get("budget", 1.0))
     )
 
 
-class _Nameless:
-    """What pyinstrument's sampler takes for `threading`: it names the thread in each stack, where the lane does it here.
+def _load(path):
+    """The other file of this recorder, by path and under the recorder's name: nothing of it is in `sys.modules`."""
+    import _frozen_importlib_external as files
 
-    `threading.current_thread()` would leave a dummy in `threading.enumerate()` for good where a thread is sampled at its very end,
-    after `threading` has let go of it.
-    """
-
-    name, ident = "", 0
-
-    @classmethod
-    def current_thread(cls):
-        return cls
-
-
-def _sparing(base):
-    """pyinstrument's sampler, that lets a thread be until its next sample is `due`: building the stack is what costs."""
-
-    class Sparing(base):
-        due_s = 0.0
-        began_ns = 0
-        """CPU time of the thread when its sample began: its own, also where it loses the processor meanwhile."""
-
-        def _sample(self, frame, event, arg):
-            if not self.due_s or event == "context_changed" or self._timer() >= self.due_s:
-                self.began_ns = time.thread_time_ns()
-                base._sample(self, frame, event, arg)
-
-    return Sparing
-
-
-def _import_sampler(library_paths):
-    """pyinstrument's sampler modules under private names, so that a target's own pyinstrument is untouched and unchanged."""
-    folder = _fitting([*library_paths, *sys.path])
-    before = {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] == "pyinstrument"}
-    package = type(sys)("pyinstrument")  # without its __init__, which imports every renderer
-    package.__path__ = [folder]
-    sys.modules["pyinstrument"] = package
-    try:
-        import pyinstrument.stack_sampler as sampler  # pyright: ignore[reportMissingImports]
-    finally:
-        for name in list(sys.modules):
-            if name.partition(".")[0] == "pyinstrument":
-                del sys.modules[name]
-        sys.modules.update(before)
-    sampler.IGNORE_OVERHEAD_WARNING = True  # it would print into the target's stderr
-    return sampler, _version(os.path.dirname(folder))
-
-
-def _fitting(paths):
-    """The first pyinstrument whose extension this interpreter can load."""
-    import _imp
-
-    for path in paths:
-        folder = os.path.join(path, "pyinstrument")
-        for ending in _imp.extension_suffixes():
-            if os.path.isfile(os.path.join(folder, "low_level", "stat_profile" + ending)):
-                return folder
-    raise ImportError("no pyinstrument fits this interpreter")
-
-
-def _version(folder):
-    for name in os.listdir(folder):
-        if name.startswith("pyinstrument-") and name.endswith(".dist-info"):
-            return name[len("pyinstrument-") : -len(".dist-info")]
-    return ""
+    module = type(sys)(__name__)
+    module.__file__ = path
+    exec(files.SourceFileLoader(__name__, path).get_code(__name__), module.__dict__)  # pyright: ignore[reportArgumentType]
+    return module
 
 
 _open, _read, _write, _close = posix.open, posix.read, posix.write, posix.close  # the target may replace those of `os`
@@ -168,20 +111,20 @@ class _Thread:
         self.oldest, self.folded = 0, {}
         self.own = recorder.sampler.get_stack_sampler()
         self.wait_s = self.seen_s = 0.0
-        self.cost_ns = self.past_cost_ns = self.n_seen = 0
+        self.cost_ns = self.past_cost_ns = self.n_seen = self.n_kept = 0
         self.away_s = 0.0  # of the time since the last sample what went into writing what there is so far
 
     def saw(self, call_stack, seconds, _async_state):
         cpu_ns = time.thread_time_ns()
-        away_s, self.away_s = self.away_s, 0.0
+        away_s, own = self.away_s, self.own
         seconds = max(seconds - away_s, 0.0)
+        now_s = own.last_profile_time + away_s + seconds  # when this sample began: pyinstrument notes it when it has ended
         wall_ns, spent_ns = int(seconds * 1e9), cpu_ns - self.last_cpu_ns
-        self.last_cpu_ns = cpu_ns
-        in_line_ns = 0
-        if wall_ns - spent_ns > GAP_NS and self.last_queued_ns is not None:
+        in_line_ns, so_far_ns = 0, self.last_queued_ns
+        if wall_ns - spent_ns > GAP_NS and so_far_ns is not None:
             now_ns = queued_ns()
             if now_ns is not None:
-                in_line_ns, self.last_queued_ns = now_ns - self.last_queued_ns, now_ns
+                in_line_ns, so_far_ns = now_ns - so_far_ns, now_ns
         values = (wall_ns, spent_ns, in_line_ns, self.recorder.task(), self.recorder.stack(call_stack, sys._getframe(1)))
         columns = (self.wall_ns, self.cpu_ns, self.queued_ns, self.tasks, self.stacks)
         if len(self.stacks) < TIMELINE_MAX:
@@ -192,8 +135,10 @@ class _Thread:
             for column, value in zip(columns, values):  # noqa: B905
                 column[self.oldest] = value
             self.oldest = (self.oldest + 1) % TIMELINE_MAX
-        own = self.own
-        now_s = own.last_profile_time + away_s + seconds  # when this sample began: pyinstrument notes it when it has ended
+        # No call from here to the end of the block, so no signal's handler: a sample is kept with all that goes with it or not at all.
+        self.n_kept += 1
+        self.last_cpu_ns, self.last_queued_ns, self.away_s = cpu_ns, so_far_ns, 0.0
+        own.last_profile_time = now_s
         self.n_seen += 1
         self.seen_s += seconds
         self.cost_ns += time.thread_time_ns() - own.began_ns
@@ -203,6 +148,11 @@ class _Thread:
             own.due_s = now_s + self.wait_s
         if _now_ns() >= self.recorder.look_ns and self.recorder.looked_at():
             self._write_so_far(own)
+
+    def cut(self):
+        """A sample was not finished: the next one tells its time too."""
+        for column in (self.wall_ns, self.cpu_ns, self.queued_ns, self.tasks, self.stacks):
+            del column[self.n_kept :]
 
     def _write_so_far(self, own):
         """It takes the thread's time, which is then left out of its next sample."""
@@ -328,6 +278,9 @@ class Recorder:
         self.threads.append(thread)
         own.subscribe(thread.saw, desired_interval=self.interval_s, use_async_context=False)
 
+    def is_on(self):
+        return self.sampler.get_stack_sampler().is_on()
+
     def main_returned(self):
         pass
 
@@ -366,13 +319,14 @@ class Recorder:
             "interval_ns": int(self.interval_s * 1e9),
             "started_ns": self.started_ns,
             "duration_ns": _now_ns() - self.begun_ns,
-            "own": [__file__, _CHILD, _COLLECTOR, self.sampler.__file__],
+            "own": [*_own, self.sampler.__file__],
             "frames": list(frames),
             "qualnames": dict(self.qualnames),
             "stacks": stacks,
             "tasks": list(self.task_names),
             "overhead_ns": max((thread.past_cost_ns + thread.cost_ns for thread in list(self.threads)), default=0),
             "lowered": self.lowered[:100],
+            "lost": [(thread.tid, thread.own.lost) for thread in list(self.threads) if thread.own.lost],
             "threads": threads,
         }
 
@@ -397,4 +351,5 @@ class Recorder:
 
 
 _CHILD = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "launch", "_child.py")
-_COLLECTOR = os.path.join(os.path.dirname(_CHILD), "_collector.py")
+_own = [__file__, _CHILD, os.path.join(os.path.dirname(_CHILD), "_collector.py")]
+"""Files of proftool's in the target."""

@@ -133,7 +133,11 @@ def read(recording: Recording) -> Profile:
             "threads that were not started by Python's `threading`, and native frames, are not seen",
             *(("what an asyncio task waits for in `await` counts for its event loop, not for the task",) if reader.has_tasks else ()),
         ),
-        notes=[*notes, *_shortened(parts), *(sentence for process, part in parts for sentence in _lowered(process, part))],
+        notes=[
+            *notes,
+            *_shortened(parts),
+            *(sentence for process, part in parts for sentence in (*_lowered(process, part), *_lost(process, part))),
+        ],
     )
     overhead_ns = max((part.overhead_ns for _, part in parts), default=None)
     asked_hz = recording.options.rate_hz or DEFAULT_RATE_HZ
@@ -165,6 +169,15 @@ def _lowered(process: ProcessRecord, part: _Part) -> list[str]:
     return found
 
 
+def _lost(process: ProcessRecord, part: _Part) -> list[str]:
+    """A sentence for each thread that was sampled no more after an exception had passed through the sampler."""
+    return [
+        f"the thread {process.thread_names.get(tid, '') or tid} was not sampled to its end: "
+        f"an exception came while a sample was taken ({why})"
+        for tid, why in part.lost
+    ]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Thread:
     tid: int
@@ -191,6 +204,8 @@ class _Part:
     overhead_ns: int
     lowered: Sequence[tuple[int, float, float, float, float]]
     """(tid, second, share of the thread's time, Hz before, Hz after)"""
+    lost: Sequence[tuple[int, str]]
+    """(tid, why it was sampled no more)"""
     threads: Sequence[_Thread]
 
 
@@ -373,5 +388,6 @@ def _load(file: Path) -> _Part:
         tasks=cast(Sequence[str], data["tasks"]),
         overhead_ns=cast(int, data["overhead_ns"]),
         lowered=cast(Sequence[tuple[int, float, float, float, float]], data["lowered"]),
+        lost=cast(Sequence[tuple[int, str]], data["lost"]),
         threads=threads,
     )
