@@ -102,3 +102,18 @@ def test_tasks_that_are_not_told_apart_are_admitted(tmp_path: Path) -> None:
     """Where the program ran an event loop, and only there."""
     _, profile = recorded(tmp_path, "import asyncio\nasync def main(): burn(0.3)\nasyncio.run(main())\n")
     assert any("tasks are not told apart" in sentence for sentence in profile.meta.passes[0].unseen)
+
+
+def test_cpu_time_is_the_kernels_where_work_and_waits_take_turns(tmp_path: Path) -> None:
+    """What the program itself reads off its clock, and the work's: not less where half of the samples fall into short waits."""
+    text = (
+        # Before and after it stands still for many looks at the clocks: what ran before the first and after the last is not known.
+        "def turn(): burn(0.03)\ntime.sleep(0.5)\nbegan = time.process_time()\nfor _ in range(40):\n    turn()\n    time.sleep(0.03)\n"
+        "with open(sys.argv[0] + '.took', 'w') as file: file.write(str(time.process_time() - began))\n"
+        "time.sleep(0.5)\n"
+    )
+    _, profile = recorded(tmp_path, text)
+    took_ns = float((tmp_path / "program.py.took").read_text()) * 1e9
+    cpu_ns = metric_total(profile, profile.metric_index("cpu_time"))
+    assert 0.95 * took_ns < cpu_ns < took_ns + 0.3e9  # the interpreter's start and end are the recording's too
+    assert total(profile, "cpu_time", "burn") > 0.75 * took_ns

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from proftool.backends.reading.thread_clocks import ThreadClock, read_clocks
@@ -63,3 +64,48 @@ def test_a_profiler_that_waits_for_its_turn_does_not_stop_the_target(tmp_path: P
     blind, looked = (read_clocks(tmp_path, 1000 * MS, stopped_ns)[TID] for stopped_ns in (None, 4 * MS))
     assert blind.shares(0, 79 * MS) == pytest.approx((0.0, 0.75))
     assert looked.shares(0, 79 * MS) == pytest.approx((0.0, 0.05))
+
+
+def test_what_ran_is_told_to_the_nanosecond() -> None:
+    """Whatever was judged to run, the samples hold together what the kernel counted."""
+    random = np.random.default_rng(7)
+    for _ in range(50):
+        n, rows = int(random.integers(1, 200)), int(random.integers(2, 60))
+        times, ran = np.cumsum(random.integers(1, 40 * MS, rows)), np.cumsum(random.integers(0, 20 * MS, rows))
+        clock = ThreadClock(times.tolist(), ran.tolist(), [0] * rows, [0] * rows)
+        found = clock.cpu_ns(random.random(n) < random.random(), random.random(n) < 0.3)
+        assert int(found.sum()) == int(ran[-1] - ran[0])
+        assert (found >= 0).all()
+
+
+def test_what_ran_belongs_to_the_samples_that_ran() -> None:
+    """Turns of 20 ms work and 20 ms sleep, four samples each: the work has all of it, whichever of its samples were found out."""
+    clock = ThreadClock([at * 20 * MS for at in range(11)], [(at + 1) // 2 * 20 * MS for at in range(11)], [0] * 11, [0] * 11)
+    works = np.arange(40) % 8 < 4
+    assert clock.cpu_ns(works, ~works).tolist() == [5 * MS if at % 8 < 4 else 0 for at in range(40)]
+    some = works & (np.arange(40) % 4 == 1)
+    assert clock.cpu_ns(some, ~works).tolist() == [20 * MS if at % 8 == 1 else 0 for at in range(40)]
+
+
+def test_a_sample_at_a_wait_leaves_what_ran_to_the_others_in_reach() -> None:
+    """A sleep that was placed where the work was: both are said to run, and the work did."""
+    clock = ThreadClock([at * 20 * MS for at in range(11)], [(at + 1) // 2 * 20 * MS for at in range(11)], [0] * 11, [0] * 11)
+    works = np.arange(40) % 8 < 4
+    found = clock.cpu_ns(np.ones(40, bool), np.roll(~works, 2))
+    assert int(found.sum()) == int(found[~np.roll(~works, 2)].sum()) == 100 * MS
+
+
+def test_a_long_sleep_keeps_what_it_took() -> None:
+    """What a thread takes to wake and lie down again, far from any work, is not the work's."""
+    ran = [min(at, 10) * 20 * MS + max(at - 10, 0) * MS for at in range(101)]
+    clock = ThreadClock([at * 20 * MS for at in range(101)], ran, [0] * 101, [0] * 101)
+    works = np.arange(400) < 40
+    found = clock.cpu_ns(works, ~works)
+    assert 200 * MS <= int(found[works].sum()) < 210 * MS
+    assert int(found.sum()) == 290 * MS
+
+
+def test_a_thread_that_never_ran_when_it_was_looked_at_keeps_what_it_ran() -> None:
+    """Where no sample is said to run, the judgement was wrong and the kernel is right."""
+    clock = ThreadClock([0, 20 * MS, 40 * MS], [0, 3 * MS, 3 * MS], [0] * 3, [0] * 3)
+    assert clock.cpu_ns(np.zeros(4, bool), np.zeros(4, bool)).sum() == 3 * MS

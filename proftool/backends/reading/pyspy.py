@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import msgspec
+import numpy as np
 
 from proftool.backends import circumstances
 from proftool.backends.pyspy import CONDENSED, DEFAULT_RATE_HZ, NAME, PART, package_version
@@ -277,34 +278,46 @@ class _Reader:
         )
         # The samples of a thread lie evenly over the time that it was seen for: py-spy writes their order, not their times.
         step = (end_ns - begin_ns) / len(stacks) if clock and end_ns > begin_ns else self.period_ns
-        runs = _runs(stacks)
+        judged = self._judged(stacks, clock, begin_ns, step)
         in_line = clock.in_line_share(len(stacks)).tolist() if clock else None
-        for at, stack in enumerate(stacks):
+        running, at_a_wait = np.array([not waits for waits, _, _ in judged]), np.array([calls for _, calls, _ in judged])
+        cpu_ns = clock.cpu_ns(running, at_a_wait) if clock and end_ns > begin_ns else None
+        for at, (stack, (waits, _, wanted)) in enumerate(zip(stacks, judged, strict=True)):
             node = self._node(stack)
             time_ns = int(begin_ns + (at + 0.5) * step)
+            self.builder.add(node, lane, 0, self.period_ns)
+            if waits:
+                self.builder.add(node, lane, 1, self.period_ns)
+            elif in_line is not None and wanted is not None:
+                self.builder.add(node, lane, 4, int(self.period_ns * min(wanted, 1.0) * in_line[at]))
+            if cpu_ns is not None:
+                self.builder.add(node, lane, 2, int(cpu_ns[at]))
+            elif not waits:
+                self.builder.add(node, lane, 2, self.period_ns)
+            self.builder.add(node, lane, 3, 1)
+            status = Status.WAITING if waits else Status.RUNNING
+            self.builder.sample(self._begun_ns + max(time_ns - origin_ns, 0), lane, node, self.period_ns, int(status))
+
+    def _judged(
+        self, stacks: Sequence[int], clock: ThreadClock | None, begin_ns: int, step: float
+    ) -> list[tuple[bool, bool, float | None]]:
+        """Of each sample: does the thread wait, does its line call what waits, and in which part of the time it ran or could not."""
+        found: list[tuple[bool, bool, float | None]] = []
+        runs = _runs(stacks)
+        for at, stack in enumerate(stacks):
             # While the same stack is seen many times over, what it does is judged by the whole stretch: the places of single samples
             # are known to one step or so only, and on a busy machine py-spy's own pace varies.
             first, last = runs[at] if runs[at][1] - runs[at][0] >= _STRETCH else (at, at + 1)
             shares = clock.shares(int(begin_ns + (first - 0.5) * step), int(begin_ns + (last + 0.5) * step)) if clock else None
             calls_wait = self._calls_wait(self._stacks[stack][-1])
             if shares is None:
-                waits = calls_wait
+                found.append((calls_wait, calls_wait, None))
             else:
                 # py-spy stops a thread for each sample, so on a busy machine one that sleeps also stands in line, to be stopped and to go
                 # back to sleep. Where the line that it is in calls something that waits, only time on a processor speaks against it.
                 waits = shares[0] < _RUNNING_SHARE if calls_wait else shares[1] < _BUSY_SHARE
-            self.builder.add(node, lane, 0, self.period_ns)
-            if waits:
-                self.builder.add(node, lane, 1, self.period_ns)
-            elif in_line is None or shares is None:
-                self.builder.add(node, lane, 2, self.period_ns)
-            else:
-                wanted_ns = self.period_ns * min(shares[1], 1.0)
-                self.builder.add(node, lane, 2, round(wanted_ns * (1 - in_line[at])))
-                self.builder.add(node, lane, 4, int(wanted_ns * in_line[at]))
-            self.builder.add(node, lane, 3, 1)
-            status = Status.WAITING if waits else Status.RUNNING
-            self.builder.sample(self._begun_ns + max(time_ns - origin_ns, 0), lane, node, self.period_ns, int(status))
+                found.append((waits, calls_wait, shares[1]))
+        return found
 
     def _calls_wait(self, index: int) -> bool:
         known = self._waiting.get(index)

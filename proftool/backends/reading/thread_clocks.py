@@ -49,6 +49,37 @@ class ThreadClock:
         np.divide(hindered, wanted, out=share, where=wanted > 0)
         return share
 
+    def cpu_ns(self, running: NDArray[np.bool_], at_a_wait: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """
+        What it ran, on its samples: to the ns what the kernel counted. `running`: was so judged; `at_a_wait`: its line calls what waits.
+
+        What it ran between two looks belongs to the samples between them that were running; where there are none, to those within
+        reach, which is as far as the places of samples are off: py-spy's steps vary as an exponential distribution does, so sample i
+        of n is off by √(i (n - i) / n) steps. A running sample at a call that waits comes after the others, as it is more likely off.
+        Only what no running sample is in reach of is that of waiting ones: to wake and lie down again takes time too. No sample is cut to
+        its length: a few stand for all that ran between them, and what is cut off would be missing from the sum.
+        """
+        n = len(running)
+        found = np.zeros(n, np.int64)
+        times, ran = np.array(self.time_ns), np.diff(np.array(self.run_ns))
+        step = (times[-1] - times[0]) / n
+        at = np.arange(n)
+        centers = times[0] + (at + 0.5) * step
+        middle = np.clip(((times[1:] + times[:-1]) / 2 - times[0]) / step, 0, n) if step else np.zeros(len(ran))
+        reach = np.maximum(np.sqrt(middle * (n - middle) / n), 1) * step
+        pools = [at[running & ~at_a_wait], at[running], at]
+        for k in np.flatnonzero(ran > 0).tolist():
+            for pool, far in ((pool, far) for pool in pools for far in (0, reach[k])):
+                low, high = np.searchsorted(centers[pool], (times[k] - far, times[k + 1] + far))
+                if low < high:
+                    break
+            else:
+                pool, low, high = at, 0, n
+            share, rest = divmod(int(ran[k]), int(high - low))
+            found[pool[low:high]] += share
+            found[pool[low : low + rest]] += 1
+        return found
+
     def shares(self, low_ns: int, high_ns: int) -> tuple[float, float] | None:
         """The parts of a span in which it ran, and in which it ran or could not; None where it was not watched."""
         left, right = max(bisect_right(self.time_ns, low_ns) - 1, 0), bisect_right(self.time_ns, high_ns)
