@@ -16,6 +16,16 @@ from numpy.typing import NDArray
 from proftool.launch import clocks
 
 
+def _spread(n: int, values: NDArray[np.int64], low: NDArray[np.int64], high: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Each value evenly over its range of n places, the first of them one more where it does not go up; linear, however they overlap."""
+    steps = np.zeros(n + 1, np.int64)
+    share, rest = np.divmod(values, high - low)
+    for begin, end, height in ((low, high, share), (low, low + rest, np.ones_like(share))):
+        np.add.at(steps, begin, height)
+        np.subtract.at(steps, end, height)
+    return np.cumsum(steps[:-1])
+
+
 @dataclass(frozen=True, slots=True)
 class ThreadClock:
     """One thread's time so far on a processor, and wanting one, at each `time_ns` of the monotonic clock."""
@@ -67,17 +77,15 @@ class ThreadClock:
         centers = times[0] + (at + 0.5) * step
         middle = np.clip(((times[1:] + times[:-1]) / 2 - times[0]) / step, 0, n) if step else np.zeros(len(ran))
         reach = np.maximum(np.sqrt(middle * (n - middle) / n), 1) * step
-        pools = [at[running & ~at_a_wait], at[running], at]
-        for k in np.flatnonzero(ran > 0).tolist():
-            for pool, far in ((pool, far) for pool in pools for far in (0, reach[k])):
-                low, high = np.searchsorted(centers[pool], (times[k] - far, times[k + 1] + far))
-                if low < high:
-                    break
-            else:
-                pool, low, high = at, 0, n
-            share, rest = divmod(int(ran[k]), int(high - low))
-            found[pool[low:high]] += share
-            found[pool[low : low + rest]] += 1
+        left = np.flatnonzero(ran > 0)
+        for pool in (at[running & ~at_a_wait], at[running], at):
+            for far in (np.zeros(len(ran)), reach):
+                low = np.searchsorted(centers[pool], times[left] - far[left])
+                high = np.searchsorted(centers[pool], times[left + 1] + far[left])
+                met = low < high
+                found[pool] += _spread(len(pool), ran[left[met]], low[met], high[met])
+                left = left[~met]
+        found += _spread(n, ran[left], np.zeros(len(left), np.int64), np.full(len(left), n))
         return found
 
     def shares(self, low_ns: int, high_ns: int) -> tuple[float, float] | None:
