@@ -31,7 +31,7 @@ def load(library_paths):
         sys.modules.update(before)
     sampler.IGNORE_OVERHEAD_WARNING = True  # it would print into the target's stderr
     sampler.StackSampler = _staying(sampler.StackSampler)  # pyright: ignore[reportAttributeAccessIssue]
-    sampler.threading = _Nameless  # pyright: ignore[reportAttributeAccessIssue]
+    sampler.threading = _Nameless  # pyright: ignore[reportAttributeAccessIssue, reportPrivateImportUsage]
     return sampler, _version(os.path.dirname(folder))
 
 
@@ -106,7 +106,7 @@ class _Back:
     def _prepare(self):
         # Without `ctypes`, which the target may not have loaded. It takes 0.8 ms.
         import _ctypes  # pyright: ignore[reportMissingImports]
-        from _functools import partial
+        from _functools import partial  # pyright: ignore[reportMissingImports]
 
         pointer = type("pointer", (_ctypes._SimpleCData,), {"_type_": "P"})
         flags = _ctypes.FUNCFLAG_CDECL | _ctypes.FUNCFLAG_PYTHONAPI
