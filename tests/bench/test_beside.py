@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import random
 import sys
 from dataclasses import replace
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from proftool.bench import beside
 from proftool.bench.beside import Commands, Sharing, benchmark_pair, command_pair, is_single, levels, processors, turns
 from proftool.bench.pairs import Measure, Plan, Series, SideName, compare
 from proftool.bench.processes import Side, Value, measure, measure_command
@@ -88,25 +90,35 @@ def test_two_runs_of_a_command_share_a_processor(side: Side) -> None:
     assert long.cpu_ns >= 0.6e9
 
 
-@binds
-def test_the_shorter_of_two_runs_yields_so_that_both_end_together(side: Side) -> None:
-    """0.2 s and 0.8 s of work beside each other: the shorter takes most of the longer one's time, by a guess and by the pairs before."""
-    program = "import time\nend = time.process_time() + {}\nwhile time.process_time() < end: pass\n"
+def test_the_shorter_of_two_runs_yields(side: Side, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work of 0.2 s and 0.8 s beside each other: by a guess and by the pairs before, whichever is started first."""
     other = replace(side, name="other")
-    seconds = {"here": 0.2, "other": 0.8}
+    cpu_ns = {"here": 0.2e9, "other": 0.8e9}
+    asked: list[dict[str, int]] = []
+
+    def ran(sides: tuple[Side, Side], words: object, *, seed: int, levels: tuple[int, int]) -> tuple[Value, Value]:
+        asked.append(dict(zip([one.name for one in sides], levels, strict=True)))
+        first, second = (Value(cpu_ns=cpu_ns[one.name], wall_ns=1e9, loops=1, peak_bytes=1, involuntary_switches=0) for one in sides)
+        return first, second
+
+    monkeypatch.setattr(beside, "command_pair", ran)
     equals = [Value(cpu_ns=1e9, wall_ns=1e9, loops=1, peak_bytes=1, involuntary_switches=0)] * 2
-
-    def words(one: Side) -> list[str]:
-        return [sys.executable, "-c", program.format(seconds[one.name])]
-
-    commands = Commands(words, (side, other), equals)
-    short, long = commands.pair((side, other), 1)
-    assert short.wall_ns < 0.8 * long.wall_ns
-    guessed = Commands(words, (side, other), (short, long))
+    commands = Commands(lambda _: [], (side, other), equals)
+    seen = commands.pair((side, other), 1)
+    assert asked.pop() == {"here": 0, "other": 0}
+    guessed = Commands(lambda _: [], (side, other), seen)
     for by, sides in ((commands, (other, side)), (commands, (side, other)), (guessed, (other, side))):
-        two = dict(zip([one.name for one in sides], by.pair(sides, 1), strict=True))
-        assert two["here"].wall_ns > 0.8 * two["other"].wall_ns
-        assert two["here"].cpu_ns < 0.5 * two["other"].cpu_ns
+        by.pair(sides, 1)
+        assert asked.pop() == {"here": 6, "other": 0}  # a level takes a fifth: 1.25 ** 6 = 3.8 of the 4 that they differ by
+
+
+@binds
+def test_who_yields_runs_at_so_many_levels_less(side: Side) -> None:
+    """The kernel is told, for the one that yields and for it alone."""
+    before = os.nice(0)
+    words = [[sys.executable, "-c", f"import os; open({name!r}, 'w').write(str(os.nice(0)))"] for name in ("first", "second")]
+    command_pair((side, side), (words[0], words[1]), seed=1, levels=(6, 0))
+    assert [int((side.root / name).read_text()) for name in ("first", "second")] == [min(before + 6, 19), before]
 
 
 def test_how_far_the_shorter_yields() -> None:
