@@ -21,7 +21,9 @@ import threading
 def leaf(n):
     return sum(i * i for i in range(n))
 def trunk():
-    return [leaf(20_000) for _ in range(20)]
+    def branch():
+        for _ in range(20): leaf(20_000)
+    branch()
 thread = threading.Thread(target=trunk, name="helper")
 thread.start()
 trunk()
@@ -88,8 +90,8 @@ def test_label_rm_and_prune_change_what_is_listed(project: Project) -> None:
         (["--by", "line"], ["app.py:4"]),
         (["--by", "module"], ["app"]),
         (["--by", "thread"], ["MainThread"]),
-        (["--by", "callers", "--function", "leaf"], ["callers of leaf", "trunk.<locals>.<listcomp>"]),
-        (["--by", "callees", "--function", "trunk"], ["callees of trunk", "trunk.<locals>.<listcomp>"]),
+        (["--by", "callers", "--function", "leaf"], ["callers of leaf", "trunk.<locals>.branch"]),
+        (["--by", "callees", "--function", "trunk"], ["callees of trunk", "trunk.<locals>.branch"]),
         (["--function", "leaf"], ["leaf"]),
     ],
 )

@@ -19,9 +19,9 @@ MIB = 1 << 20
 PROGRAM = """
 import mmap, threading
 class Cache:
-    def keep(self): return [bytearray(1 << 20) for _ in range(8)]
+    def keep(self): return list(bytearray(1 << 20) for _ in range(8))
 class Buffer:
-    def keep(self): return [bytearray(1 << 20) for _ in range(3)]
+    def keep(self): return list(bytearray(1 << 20) for _ in range(3))
 def brief(rounds):
     for n in range(rounds): bytearray(600 + n % 900)
 def grown():
@@ -178,7 +178,7 @@ def test_stacks_are_memrays_own(once: Path) -> None:
         stacks.append((*(stacks[parent] if parent >= 0 else ()), names[frame]))
     with FileReader(once) as reader:
         told = {tuple(site[0] for site in reversed(record.stack_trace())) for record in reader.get_leaked_allocation_records()}
-    assert {stack for stack in told if "keep" in stack} == {stack for stack in stacks if stack[-1] == "<listcomp>" and "keep" in stack}
+    assert {stack for stack in told if "keep" in stack} == {stack for stack in stacks if stack[-1] == "<genexpr>" and "keep" in stack}
 
 
 @pytest.mark.parametrize("data", [b"", b"memray\0", b"memray\0\x0c" + b"\0" * 20, b"memray\0\x01" + b"\xff" * 2000])

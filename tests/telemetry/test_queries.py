@@ -127,16 +127,20 @@ def test_a_lazy_load_in_a_loop_is_found_at_the_line_that_loops(store: SqlTelemet
 
     engine = create_engine("sqlite://")
     Base.metadata.create_all(engine)
+    touched: list[object] = []
     with Session(engine) as session:
         session.add_all([Book(id=n, author=Author(id=n)) for n in range(12)])
         session.commit()
         with serving("/books"):
-            touched = [book.author.id for book in session.query(Book)]
+            for book in session.query(Book):  # no comprehension: since Python 3.12 it has no function of its own (PEP 709)
+                touched.append(book.author.id)
     engine.dispose()
     assert len(touched) == 12
     written(store)
     found = [finding for finding in store.find_findings() if finding.route == "GET /books"]
-    assert [(finding.id, finding.function.rpartition(".")[2]) for finding in found] == [("repeated-query", "<listcomp>")]
+    assert [(finding.id, finding.function.rpartition(".")[2]) for finding in found] == [
+        ("repeated-query", "test_a_lazy_load_in_a_loop_is_found_at_the_line_that_loops")
+    ]
     text = Path(__file__).read_text().splitlines()[found[0].line - 1]
     assert "book.author.id" in text
 
