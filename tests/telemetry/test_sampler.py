@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
+from types import FrameType, SimpleNamespace
 
 import pytest
 from opentelemetry import trace
@@ -18,6 +18,7 @@ from telemetry.serving import serving, telemetry_store
 from proftool.contracts_telemetry import SliceQuery, SpanQuery
 from proftool.model.profile import Profile
 from proftool.telemetry import tags, tracing_start
+from proftool.telemetry.on_demand import OnDemand
 from proftool.telemetry.sampler import Sampler
 from proftool.telemetry.sampler_slices import Lines, innermost_project, of_route, of_span, routes
 from proftool.telemetry.spans import Keep
@@ -196,8 +197,16 @@ def test_a_thread_that_does_not_run_is_not_walked_again() -> None:
         return walk(frame)  # type: ignore[arg-type]
 
     sampler._walk = counted  # type: ignore[method-assign,assignment]
+    looked: list[int] = []
+    look = sampler._look
+
+    def looks(own: int, now_ns: int, weight_ns: int) -> None:
+        look(own, now_ns, weight_ns)
+        looked.append(now_ns)
+
+    sampler._look = looks  # type: ignore[method-assign]
     sampler.start()
-    time.sleep(0.5)
+    _until(lambda: len(looked) >= 40)
     sampler.stop()
     done.set()
     thread.join()
@@ -238,8 +247,34 @@ def test_a_burst_hurries_the_interpreter_and_leaves_it_as_it_was() -> None:
     assert sys.getswitchinterval() == before
 
 
+def test_a_burst_looks_a_thousand_times_a_second_whatever_the_budget() -> None:
+    """What it waits between two looks, also where the sampler had to step back to its least rate; that is what the signal asks for."""
+    asked: list[float] = []
+
+    class Running:
+        """The lock that the sampler waits for; it is free at the twentieth time."""
+
+        def acquire(self, timeout: float) -> bool:
+            asked.append(timeout)
+            return len(asked) == 20
+
+        def release(self) -> None: ...
+
+    sampler = Sampler(max_hz=100.0, start_hz=1.0, budget=0.0001)
+    slicer = SimpleNamespace(store_slice=lambda: None)
+    demand = OnDemand("shop", SimpleNamespace(), SimpleNamespace(beats=[]), sampler=sampler, slicer=slicer, burst_s=3600.0)  # type: ignore[arg-type]
+    before = sys.getswitchinterval()
+    try:
+        demand._begin_burst()
+        sampler._run(Running())  # type: ignore[arg-type]
+    finally:
+        sys.setswitchinterval(before)
+    assert len(asked) == 20
+    assert all(0.0008 <= seconds <= 0.0012 for seconds in asked)
+
+
 def _until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
+    end = time.monotonic() + 120
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.01)
