@@ -20,7 +20,7 @@ PORT, STOCK, QUEUE = int(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
 
 
 async def order(request):
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=120) as client:
         answer = await client.get(f"{STOCK}/stock/{request.path_params['id']}?secret=42")
     carrier = {}
     with trace.get_tracer("shop").start_as_current_span("send", kind=trace.SpanKind.PRODUCER):
