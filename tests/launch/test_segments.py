@@ -12,7 +12,8 @@ from proftool.backends import pyspy
 from proftool.backends.reading.one_timeline import in_one
 from proftool.contracts import Mode, Program, Recording, RecordOptions
 from proftool.formats import native
-from proftool.launch import segments
+from proftool.launch import clocks, segments
+from proftool.launch.segments import Segments
 from proftool.launch.start import launch
 from proftool.model.builder import ProfileBuilder
 from proftool.model.check import checked
@@ -21,21 +22,24 @@ from proftool.model.profile import WALL_TIME, Profile
 from proftool.model.quality import judge
 from proftool.model.tree import metric_total
 
+# However long a busy machine takes to attach, the program is still there.
 DEEP = """
-import sys, time
+import os, sys, time
 sys.setrecursionlimit(3000)
 def down(n, seconds):
     if n: return down(n - 1, seconds)
+    end = time.monotonic() + 120
+    while time.monotonic() < end and not os.path.exists({watched!r}): sum(range(100))
     end = time.monotonic() + seconds
     while time.monotonic() < end: sum(range(100))
 down({depth}, {seconds})
 """
 
 
-def recorded(tmp_path: Path, depth: int, seconds: float, budget: float) -> tuple[Recording, Profile]:
-    """The program under py-spy at its default rate."""
+def recorded(tmp_path: Path, depth: int, seconds: float, budget: float, segment: str = "") -> tuple[Recording, Profile]:
+    """The program under py-spy at its default rate; it goes on until that segment is being recorded, and then for some seconds."""
     script, folder = tmp_path / "program.py", tmp_path / "folder"
-    script.write_text(DEEP.format(depth=depth, seconds=seconds))
+    script.write_text(DEEP.format(depth=depth, seconds=seconds, watched=str(folder / segment / clocks.FILE)))
     folder.mkdir()
     options = RecordOptions(mode=Mode.SAMPLE, overhead_budget=budget)
     program = Program(python=Path(sys.executable), script=str(script))
@@ -43,9 +47,16 @@ def recorded(tmp_path: Path, depth: int, seconds: float, budget: float) -> tuple
     return recording, checked(pyspy.backend.read(recording))
 
 
+def short(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    """Segments of a second, and the last of them to the end: one that begins as the program ends may have no sample."""
+    monkeypatch.setattr(segments, "SEGMENT_S", 1.0)
+    full = Segments._is_full
+    monkeypatch.setattr(Segments, "_is_full", lambda self: len(self._done) < most - 1 and full(self))
+
+
 def test_a_stack_that_is_dear_to_read_lowers_the_rate(tmp_path: Path) -> None:
     """The program is kept from running for less of the time, and the run says so in its notes and its quality."""
-    recording, profile = recorded(tmp_path, 900, 5, 0.02)
+    recording, profile = recorded(tmp_path, 900, 1, 0.02, "segment-1")
     one = profile.meta.passes[0]
     assert recording.exit_status == 0
     assert [segment.rate_hz for segment in recording.segments] == sorted((s.rate_hz for s in recording.segments), reverse=True)
@@ -57,7 +68,7 @@ def test_a_stack_that_is_dear_to_read_lowers_the_rate(tmp_path: Path) -> None:
 
 def test_a_budget_of_everything_lowers_nothing(tmp_path: Path) -> None:
     """The cost is measured and told all the same."""
-    recording, profile = recorded(tmp_path, 900, 2, 1.0)
+    recording, profile = recorded(tmp_path, 900, 4, 1.0)
     assert len(recording.segments) == 1
     assert profile.meta.passes[0].rate_kept_hz is None
     assert profile.meta.passes[0].overhead_ns
@@ -65,9 +76,9 @@ def test_a_budget_of_everything_lowers_nothing(tmp_path: Path) -> None:
 
 def test_segments_make_one_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One lane a thread, all the time but for the gaps, which are told; finished segments are condensed while the next is recorded."""
-    monkeypatch.setattr(segments, "SEGMENT_S", 1.0)
-    recording, profile = recorded(tmp_path, 3, 4, 1.0)
-    assert len(recording.segments) >= 3
+    short(monkeypatch, 3)
+    recording, profile = recorded(tmp_path, 3, 2, 1.0, "segment-2")
+    assert len(recording.segments) == 3
     assert len(profile.lanes) == 1
     assert any("were not sampled" in note for note in profile.meta.passes[0].notes)
     covered_ns = sum(segment.duration_ns for segment in recording.segments)
@@ -79,8 +90,8 @@ def test_segments_make_one_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_a_recording_that_is_cut_short_leaves_all_but_its_last_segment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a profile in proftool's own format, whole by itself."""
-    monkeypatch.setattr(segments, "SEGMENT_S", 1.0)
-    recording, _ = recorded(tmp_path, 3, 3, 1.0)
+    short(monkeypatch, 2)
+    recording, _ = recorded(tmp_path, 3, 0.5, 1.0, "segment-1")
     left = checked(native.format.read(recording.folder / pyspy.CONDENSED))
     last = recording.segments[-2]
     assert left.meta.passes[0].duration_ns == last.begun_ns + last.duration_ns

@@ -14,7 +14,7 @@ from cli.command import Project
 
 from proftool import registry
 from proftool.contracts import Mode, Program, RecordOptions
-from proftool.launch import segments
+from proftool.launch import clocks, segments
 from proftool.launch.start import launch
 from proftool.settings import Settings
 from proftool.store import open_store
@@ -67,12 +67,15 @@ def test_finished_segments_are_recovered(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(segments, "SEGMENT_S", 1.0)
     store = open_store(Settings(store=str(tmp_path / "runs")))
     folder = store.recordings_folder()
+    second = str(folder / "segment-1" / clocks.FILE)
     backend = registry.backend("py-spy")
     options = RecordOptions(mode=Mode.SAMPLE, overhead_budget=1.0)
-    program = Program(python=Path(sys.executable), code="import time\nend = time.time() + 3\nwhile time.time() < end: sum(range(99))")
+    # It goes on until a second segment is being recorded, however long a busy machine takes to attach.
+    code = f"import os, time\nend = time.time() + 120\nwhile time.time() < end and not os.path.exists({second!r}): sum(range(99))"
+    program = Program(python=Path(sys.executable), code=code)
     recover.note(folder, program, Choice(backend=backend, options=options, version="0"), "long")
     recording = launch(program, backend.command(program, options, folder), options, folder)
-    (recording.segments[-1].folder / "part.speedscope.json").unlink()
+    (recording.segments[-1].folder / "part.speedscope.json").unlink(missing_ok=True)  # the program may end before its first sample
     run = recover.recover(folder, store)
     assert run.label == "long"
     assert run.totals["wall_time"] > 0.5e9
