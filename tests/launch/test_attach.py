@@ -152,10 +152,15 @@ def test_memray_says_what_is_missing_when_the_process_is_cut_off(tmp_path: Path)
 def test_a_sleeper_is_left_alone_and_wakes_unharmed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """gdb waits in it for a safe place with breakpoints set; given up, they must be gone."""
     monkeypatch.setattr(inject, "_SAFE_PLACE_S", 4.0)
-    code = "import time; print('ready', flush=True); time.sleep(8); print(sum(len(bytearray(9999)) for _ in range(99)), flush=True)"
-    with started(sys.executable, "-c", code) as process:
+    os.mkfifo(wakes := tmp_path / "wakes")
+    # One call that sleeps until somebody writes: however long gdb takes to begin, it is still asleep.
+    code = "import os, sys; print('ready', flush=True); os.open(sys.argv[1], os.O_RDONLY)"
+    code += "; print(sum(len(bytearray(9999)) for _ in range(99)), flush=True)"
+    with started(sys.executable, "-c", code, str(wakes)) as process:
         with pytest.raises(BackendFailed, match="could not be brought into"):
             recorded(memray.backend, process.pid, MEMORY, tmp_path)
+        assert process.poll() is None
+        os.close(os.open(wakes, os.O_WRONLY))
         assert process.stdout is not None
         assert process.stdout.read().strip() == str(99 * 9999)
         assert process.wait(120) == 0
