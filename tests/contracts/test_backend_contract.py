@@ -100,7 +100,7 @@ def admitted(end: Ended, noun: str) -> bool:
 )
 def test_an_ending_keeps_status_streams_and_recording(trial: Trial, backend: str, deed: str, status: int) -> None:
     """However the program ends itself, its status, its traceback and what was recorded are kept."""
-    end = same(trial, backend, "subject.py", "end", "", "0.3", os.devnull, deed)
+    end = same(trial, backend, "subject.py", "end", "", "0.5", os.devnull, deed)
     assert end.status == status
     assert seen(backend) in end.names(), end.words()
     assert trial.is_empty()
@@ -108,7 +108,7 @@ def test_an_ending_keeps_status_streams_and_recording(trial: Trial, backend: str
 
 def test_sigkill_of_the_target_is_told(trial: Trial, backend: str) -> None:
     """What SIGKILL destroyed is said with its cause, or it was kept."""
-    end = same(trial, backend, "subject.py", "end", "", "0.3", os.devnull, "os.kill(os.getpid(), signal.SIGKILL)")
+    end = same(trial, backend, "subject.py", "end", "", "0.5", os.devnull, "os.kill(os.getpid(), signal.SIGKILL)")
     assert end.status == 137
     assert seen(backend) in end.names() or "SIGKILL" in end.words()
 
@@ -127,10 +127,10 @@ def test_sigkill_of_the_target_is_told(trial: Trial, backend: str) -> None:
 def test_a_signal_to_proftool_is_the_targets(trial: Trial, backend: str, send: Any, number: int, before: str, status: int) -> None:
     """The target gets it, ends as it does in a plain run, and what was recorded is kept."""
     ready = trial.results / "ready"
-    started = trial.start(backend, "subject.py", "end", before, "20", str(ready), "")
+    started = trial.start(backend, "subject.py", "end", before, "120", str(ready), "")
     assert started.working(ready)
     send(started.pid, number)
-    end = started.ended(15)
+    end = started.ended(120)
     assert end.status == status, end.err
     assert seen(backend) in end.names(), end.words()
     assert trial.is_empty(), trial.alive()
@@ -143,20 +143,21 @@ def test_sigint_arrives_once(trial: Trial, backend: str, send: Any) -> None:
     """A target that counts its interrupts counts one, whether proftool alone or the whole group was sent it."""
     ready = trial.results / "ready"
     count = "globals().update(n=0, f=lambda *_: globals().update(n=n + 1)); signal.signal(signal.SIGINT, f)"
-    started = trial.start(backend, "subject.py", "end", count, "1.5", str(ready), "print('interrupts', n)")
+    after = "while not n: busy(0.05)\nbusy(1.5)  # a second one would come soon\nprint('interrupts', n)"
+    started = trial.start(backend, "subject.py", "end", count, "0", str(ready), after)
     assert started.working(ready)
     send(started.pid, signal.SIGINT)
-    end = started.ended(20)
+    end = started.ended(120)
     assert (end.status, end.out) == (0, b"interrupts 1\n"), end.err
 
 
 def test_sigkill_of_proftool_leaves_no_process(trial: Trial, backend: str) -> None:
     """Target and profiler die with it; none is left running or stopped."""
     ready = trial.results / "ready"
-    started = trial.start(backend, "subject.py", "end", "", "30", str(ready), "")
+    started = trial.start(backend, "subject.py", "end", "", "120", str(ready), "")
     assert started.working(ready)
     os.kill(started.pid, signal.SIGKILL)
-    started.ended(5)
+    started.ended(120)
     assert trial.is_empty(), trial.alive()
 
 
@@ -186,7 +187,7 @@ def test_a_target_may_close_its_stdout(trial: Trial, backend: str) -> None:
 def test_a_daemon_does_not_hold_proftool_up(trial: Trial, backend: str) -> None:
     """proftool ends with its direct child, though a grandchild lives on with the same streams, and says what it has not waited for."""
     started = trial.start(backend, "subject.py", "daemon")
-    end = started.ended(15)
+    end = started.ended(120)
     assert end.status == 0
     assert trial.alive(), "the daemon has to outlive proftool for this test to say anything"
     assert admitted(end, "process") or "daemon" in end.names(), end.words()

@@ -36,7 +36,7 @@ while True:
 """
 
 
-def wait_for(condition: object, limit_s: float = 60) -> None:
+def wait_for(condition: object, limit_s: float = 120) -> None:
     end = time.monotonic() + limit_s
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < end
@@ -52,7 +52,8 @@ def test_stop_and_resume(tmp_path: Path, way: str) -> None:
     started.ended()
     before = f"open({str(report) + '.pid'!r}, 'w').write(str(os.getpid()))"
     asked = json.loads(started.process.args[-1])  # type: ignore[index]
-    asked["words"] = ["subject.py", "end", before, "1.5", str(ready), "print('done')"]
+    after = f"while 'stopped' not in open({str(report)!r}).read(): busy(0.05)\nprint('done')"  # still there when the signal comes
+    asked["words"] = ["subject.py", "end", before, "0", str(ready), after]
     command = [*started.process.args[:-1], json.dumps(asked)]  # type: ignore[index]
     pid, terminal = pty.fork()
     if not pid:

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 TARGETS = Path(__file__).parent.parent / "targets"
 RECORDER = Path(__file__).with_name("recorder.py")
 ROOT = Path(__file__).parent.parent.parent
@@ -87,7 +89,7 @@ class Trial:
                     found[int(entry.name)] = state + " " + (entry / "cmdline").read_bytes()[:120].decode(errors="replace")
         return found
 
-    def is_empty(self, within_s: float = 5.0) -> bool:
+    def is_empty(self, within_s: float = 120.0) -> bool:
         end = time.monotonic() + within_s
         while self.alive():
             if time.monotonic() > end:
@@ -118,14 +120,25 @@ class Started:
         return self.process.pid
 
     def working(self, ready: Path) -> bool:
-        """Wait until the target has said that it works."""
-        end = time.monotonic() + 60
+        """Wait until the target has said that it works, and has worked for a while: that takes longer where it has to stand in line."""
+        end, least_s = time.monotonic() + 120, None
         while time.monotonic() < end and self.process.poll() is None:
             if ready.exists() and ready.read_text() == "working":
-                time.sleep(0.3)
-                return True
+                worked_s = self._worked_s()
+                least_s = worked_s + 0.4 if least_s is None else least_s
+                if worked_s >= least_s:
+                    return True
             time.sleep(0.02)
         return False
+
+    def _worked_s(self) -> float:
+        """Processor time of all that runs in the session, which is the target's while it works."""
+        found = 0.0
+        for one in psutil.process_iter():
+            with contextlib.suppress(psutil.Error, OSError):
+                if os.getsid(one.pid) == self.pid:
+                    found += sum(one.cpu_times()[:2])
+        return found
 
     def ended(self, limit_s: float = 180) -> Ended:
         try:

@@ -16,7 +16,8 @@ def hold(megabytes):
     return [bytearray(1 << 20) for _ in range(megabytes)]
 
 
-def busy(seconds, clock=time.perf_counter):
+def busy(seconds, clock=time.thread_time):
+    """Processor time: who has to stand in line works as long, and is sampled as often."""
     end = clock() + seconds
     while clock() < end:
         sum(range(200))
@@ -41,13 +42,13 @@ def streams():
 
 def closes_stdout():
     os.close(1)
-    busy(0.1)
+    busy(0.2)
     os._exit(9)
 
 
 def work(n):
     hold(2)
-    busy(0.15)
+    busy(0.3)
     return n * n
 
 
@@ -96,14 +97,14 @@ def daemon():
     if not os.fork():
         os.setsid()
         if not os.fork():
-            time.sleep(8)
+            time.sleep(60)
         os._exit(0)
     os.wait()
-    busy(0.1)
+    busy(0.2)
 
 
 def execs():
-    busy(0.15)
+    busy(0.3)
     os.execv(sys.executable, [sys.executable, sys.argv[0], "subprocess_work"])
 
 
@@ -159,24 +160,24 @@ def forever():
 
 class First:
     def run(self):
-        busy(0.1)
+        busy(0.2)
         return self
 
 
 class Second:
     def run(self):
-        busy(0.1)
+        busy(0.2)
         return self
 
 
 def names():
     def inner():
-        busy(0.1)
+        busy(0.2)
 
     First().run()
     Second().run()
     inner()
-    (lambda: busy(0.1))()
+    (lambda: busy(0.2))()
 
 
 class Point:
