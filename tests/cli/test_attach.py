@@ -20,10 +20,18 @@ from cli.command import Project
 from launch.services import service, started
 
 
+def worked(process: psutil.Process, seconds: float) -> None:
+    """Until it has had that much more of a processor: whoever looks at it meanwhile has had a turn too."""
+    before, end = sum(process.cpu_times()[:2]), time.monotonic() + 150
+    while sum(process.cpu_times()[:2]) < before + seconds:
+        assert time.monotonic() < end, "the worker got no processor"
+        time.sleep(0.05)
+
+
 def test_attach_keeps_a_run_under_its_label(project: Project) -> None:
     """With the process's command line and the functions that it was in."""
     with service() as process:
-        done = project.proftool("attach", process.pid, "--duration", "3s", "--label", "live", "--json")
+        done = project.proftool("attach", process.pid, "--duration", "5s", "--label", "live", "--json")
         assert done.status == 0, done.err
         assert process.poll() is None
     assert done.json["run"]["label"] == "live"
@@ -43,7 +51,7 @@ def test_a_signal_ends_the_recording_and_keeps_it(project: Project, number: sign
         )
         assert attached.stderr is not None
         assert "Ctrl-C ends it" in attached.stderr.readline()
-        time.sleep(2.5)
+        worked(psutil.Process(process.pid), 1)
         attached.send_signal(number)
         _, err = attached.communicate(timeout=120)
         assert attached.returncode == 0, err
@@ -190,14 +198,6 @@ def test_a_user_without_rights_records_a_process_of_their_own() -> None:
         assert refused.returncode == 4
         assert "another user" in refused.stderr
         assert "fix:" in refused.stderr
-
-
-def worked(process: psutil.Process, seconds: float) -> None:
-    """Until it has had that much more of a processor: whoever looks at it meanwhile has had a turn too."""
-    before, end = sum(process.cpu_times()[:2]), time.monotonic() + 150
-    while sum(process.cpu_times()[:2]) < before + seconds:
-        assert time.monotonic() < end, "the worker got no processor"
-        time.sleep(0.05)
 
 
 @pytest.mark.timeout(600)
