@@ -45,6 +45,6 @@ class Project:
             input="" if stdin is None else stdin,
             capture_output=True,
             text=True,
-            timeout=150,  # a busy machine, not a measure
+            timeout=600,  # a busy machine, not a measure
         )
         return Done(done.returncode, done.stdout, done.stderr)

@@ -10,6 +10,7 @@ from cli.command import Done, Project
 from e2e.programs import PROGRAMS, RealProgram
 
 BACKENDS = {"pyinstrument": "wall_time", "py-spy": "wall_time", "cprofile": "wall_time", "memray": "allocated_bytes"}
+pytestmark = pytest.mark.timeout(1800)  # a busy machine, not a measure
 _plain: dict[str, Done] = {}
 
 
@@ -22,7 +23,7 @@ def plain(name: str, program: RealProgram, project: Project) -> Done:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=600,
         )
         _plain[name] = Done(done.returncode, program.steady(done.stdout), program.steady(done.stderr))
     return _plain[name]
