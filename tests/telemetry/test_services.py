@@ -182,13 +182,12 @@ def test_planted_faults_are_found_with_function_and_line(project: Path) -> None:
 @pytest.mark.full
 @pytest.mark.timeout(1200)
 def test_planted_faults_are_found_in_a_minute_with_everything_at_its_default(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """`proftool.watch("planted")` and nothing else: each fault at its line, with no more to wait for than a minute."""
+    """`proftool.watch("planted")` and nothing else: each fault within 60 s of its first request, at its line."""
     port = free_port()
     store = telemetry_store(project)
     paths = {"slow-query": "/report", "repeated-query": "/items", "blocking-call": "/checkout", "leak": "/search"}
     places = {"slow-query": "report", "repeated-query": "name_of", "blocking-call": "charge_card", "leak": "remember"}
     took: dict[str, float] = {}
-    # The minute is what the defaults wait for; how much longer a busy machine takes is the machine's.
     assert Options().leak_window_s + Options().leak_trace_s + 3 * Options().every_s < 60
 
     def found() -> set[tuple[str, str, int]]:
@@ -201,7 +200,7 @@ def test_planted_faults_are_found_in_a_minute_with_everything_at_its_default(pro
         for id, path in paths.items():
             begun = time.monotonic()
             while (id, places[id], line_of(id.replace("-", " "))) not in found():
-                assert time.monotonic() - begun < 240, f"{id} was not found"
+                assert time.monotonic() - begun < 60, f"{id} was not found"
                 assert client.get(path).status_code == 200
                 time.sleep(0.05)
             took[id] = time.monotonic() - begun
