@@ -24,9 +24,10 @@ from proftool.telemetry.asgi_exchange import (
     receive_no_more,
     send_no_more,
 )
-from proftool.telemetry.http import Counts, asgi_route, http_metrics, qualified
+from proftool.telemetry.http import Counts, asgi_route, http_metrics
 from proftool.telemetry.metrics import HERE
-from proftool.telemetry.request import CURRENT, HOOKS, Request, tell
+from proftool.telemetry.raised import qualified
+from proftool.telemetry.request import CURRENT, HOOKS, Request, raised, tell
 
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
@@ -116,10 +117,12 @@ class ASGIMiddleware:
             await _expose(send)
 
     def _get_ready(self) -> None:
+        from proftool.telemetry import swallowed
         from proftool.telemetry.runtime import watch_loop
         from proftool.telemetry.service import setup
 
         setup()
+        swallowed.follow()
         with contextlib.suppress(RuntimeError):  # trio's loop
             watch_loop(asyncio.get_running_loop())
         self._is_ready = True
@@ -146,6 +149,7 @@ class ASGIMiddleware:
             await self.app(scope, receive, sending)
         except BaseException as error:
             request.error = qualified(error)
+            raised(request, error)
             raise
         finally:
             CURRENT.reset(token)

@@ -26,11 +26,11 @@ from proftool.telemetry.http import (
     Rare,
     asgi_route,
     effective_route,
-    qualified,
     server_timing,
 )
 from proftool.telemetry.metrics import BYTES, SECONDS
-from proftool.telemetry.request import HOOKS, Context, tell
+from proftool.telemetry.raised import qualified
+from proftool.telemetry.request import HOOKS, Context, raised, tell
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -215,6 +215,9 @@ class Exchange(Counted):
                     self.counts.end(self)
                 else:
                     self._state = _ANSWERED
+                    # Starlette, FastAPI and most handlers of one's own answer while they handle what they make a 500 of.
+                    if HOOKS.raised and (error := sys.exception()) is not None:
+                        raised(self, error)
         elif kind in ("http.response.pathsend", "http.response.zerocopysend") and not message.get("more_body"):
             self._state = _ANSWERED
 
@@ -260,6 +263,7 @@ class Exchange(Counted):
             self.error = qualified(error)
             if self.status is None and isinstance(error, Exception):
                 self.status = 500  # what every server answers for it
+            raised(self, error)
 
     def left(self) -> None:
         """The application is done, and the request is not counted yet."""

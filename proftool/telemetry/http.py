@@ -246,12 +246,6 @@ def server_timing(request: Request, now_ns: int) -> str:
     return f'{took}, traceparent;desc="{request.traceparent}"' if request.kept else took
 
 
-def qualified(error: BaseException) -> str:
-    """`error.type` of an exception: its class as it would be imported."""
-    kind = type(error)
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-
-
 # --- routes -----------------------------------------------------------------------------------------------------------------
 
 

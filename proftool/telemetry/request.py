@@ -21,7 +21,10 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
+
+if TYPE_CHECKING:
+    from proftool.telemetry.raised import Raised
 
 Kind = Literal["http", "websocket"]
 
@@ -71,6 +74,8 @@ class Request:
     """Bytes of the response's body."""
     streamed = False
     """Did the response come in several parts?"""
+    raised: Raised | None = None
+    """What the application raised, as text; only where somebody asked to be told of it."""
     span: object = None
     """For tracing: the span of this request, while it has one."""
     unread: Callable[[dict[str, object]], Context] | None = None
@@ -167,16 +172,18 @@ THREADS: Final[dict[int, Request]] = {}
 """Thread ident -> the WSGI request that holds the thread. A thread writes its own entry; whoever ends the request takes it out."""
 
 Hook = Callable[[Request], None]
+RaisedHook = Callable[[Request, BaseException], None]
 
 
 class _Hooks:
     """Who is told, as tuples: the request path iterates, registration replaces."""
 
-    __slots__ = ("asked", "end", "start")
+    __slots__ = ("asked", "end", "raised", "start")
 
     def __init__(self) -> None:
         self.start: tuple[Hook, ...] = ()
         self.asked: tuple[Hook, ...] = ()
+        self.raised: tuple[RaisedHook, ...] = ()
         self.end: tuple[Hook, ...] = ()
 
 
@@ -201,8 +208,15 @@ def on_end(hook: Hook) -> None:
         HOOKS.end = (*HOOKS.end, hook)
 
 
-def forget(hook: Hook) -> None:
+def on_raised(hook: RaisedHook) -> None:
+    """Call the hook with what the application raised, or made a 500 of, while the exception is at hand; again changes nothing."""
+    if hook not in HOOKS.raised:
+        HOOKS.raised = (*HOOKS.raised, hook)
+
+
+def forget(hook: Hook | RaisedHook) -> None:
     """Call the hook no more."""
+    HOOKS.raised = tuple(known for known in HOOKS.raised if known != hook)
     HOOKS.start = tuple(known for known in HOOKS.start if known != hook)
     HOOKS.asked = tuple(known for known in HOOKS.asked if known != hook)
     HOOKS.end = tuple(known for known in HOOKS.end if known != hook)
@@ -213,6 +227,16 @@ def tell(hooks: tuple[Hook, ...], request: Request) -> None:
     for hook in hooks:
         try:
             hook(request)
+        except Exception:
+            forget(hook)
+            _LOG.exception("a request hook failed and was taken off: %r", hook)
+
+
+def raised(request: Request, error: BaseException) -> None:
+    """The application raised that; whoever wants to remember it takes what it needs now, for nobody keeps an exception and its frames."""
+    for hook in HOOKS.raised:
+        try:
+            hook(request, error)
         except Exception:
             forget(hook)
             _LOG.exception("a request hook failed and was taken off: %r", hook)

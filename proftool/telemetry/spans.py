@@ -30,6 +30,7 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode,
 from opentelemetry.trace.propagation import get_current_span, set_span_in_context
 from opentelemetry.util import types
 
+from proftool.telemetry.raised import text_of, told
 from proftool.telemetry.request import SAMPLED, THREADS, draw
 
 MAX_SPANS = 1000
@@ -219,13 +220,7 @@ class Span(trace.Span):
         self, exception: BaseException, attributes: types.Attributes = None, timestamp: int | None = None, escaped: bool = False
     ) -> None:
         """As an event, by the conventions, with its traceback."""
-        import traceback
-
-        kind = type(exception)
-        name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-        lines = traceback.format_exception(kind, exception, exception.__traceback__, limit=-30)
-        told = {"exception.type": name, "exception.message": str(exception), "exception.stacktrace": "".join(lines)}
-        self.add_event("exception", {**told, **(attributes or {})}, timestamp)
+        self.add_event("exception", {**told(exception).attributes, **(attributes or {})}, timestamp)
 
     def end(self, end_time: int | None = None) -> None:
         """Over; an entry's end decides on its trace."""
@@ -254,7 +249,7 @@ def failed(span: trace.Span, error: BaseException) -> None:
     """The operation raised: as an event and as its status."""
     if isinstance(error, Exception):
         span.record_exception(error)
-        span.set_status(StatusCode.ERROR, f"{type(error).__name__}: {error}")
+        span.set_status(StatusCode.ERROR, f"{type(error).__name__}: {text_of(error)}")
 
 
 class Tracer(trace.Tracer):
@@ -347,7 +342,7 @@ class CurrentSpan:
             if self._record:
                 span.record_exception(error)
             if self._status:
-                span.set_status(StatusCode.ERROR, f"{type(error).__name__}: {error}")
+                span.set_status(StatusCode.ERROR, f"{type(error).__name__}: {text_of(error)}")
         if self._end:
             span.end()
 

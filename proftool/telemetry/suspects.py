@@ -13,21 +13,23 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from os.path import isabs
+from os.path import isabs, sep
 from typing import NamedTuple
 
 from proftool.contracts_incidents import Suspect
 from proftool.contracts_telemetry import Finding, Slice
 from proftool.telemetry.evidence import Evidence
-from proftool.telemetry.tags_code import is_project
+from proftool.telemetry.tags_code import here, is_project
 from proftool.units import NS_PER_S, Unit, people
 
 MAX_SUSPECTS = 5
 LEAST = 0.1
 """A smaller share of the trouble is not told."""
-_FRAME = re.compile(r'^ *File "([^"]+)", line (\d+), in (.+)$', re.MULTILINE)
+_FRAME = re.compile(r'^[ |]*File "([^"]+)", line (\d+), in (.+)$', re.MULTILINE)  # the bars are those of an exception group
 _WEIGHT = {"high": 1.0, "medium": 0.7, "low": 0.4}
 _MEMORY = frozenset({"leak"})
+_MOST = 0.7
+"""Of what is slow, where requests failed: a timeout may come of it, an exception is what failed."""
 
 
 class Place(NamedTuple):
@@ -65,16 +67,25 @@ class _Cases:
         case.advice, case.route = case.advice or advice, case.route or route
         case.confidence = max(case.confidence, _WEIGHT[confidence])
 
-    def suspects(self) -> tuple[Suspect, ...]:
-        found = sorted(self._all, key=lambda case: -case.score)[:MAX_SUSPECTS]
+    def suspects(self, *, failures: bool) -> tuple[Suspect, ...]:
+        """Most likely first; of failures those first that were raised there, and no other is sure."""
+
+        def is_aside(case: _Case) -> bool:
+            return failures and "exception" not in case.sources
+
+        def confidence(case: _Case) -> float:
+            # Two witnesses that agree are worth more than one.
+            found = case.confidence if len(case.sources) < 2 else min(1.0, case.confidence + 0.3)
+            return min(found, _MOST) if is_aside(case) else found
+
+        found = sorted(self._all, key=lambda case: (is_aside(case), -case.score))[:MAX_SUSPECTS]
         return tuple(
             Suspect(
                 function=case.place.function,
                 file=case.place.file,
                 line=case.place.line,
                 sources=tuple(case.sources),
-                # Two witnesses that agree are worth more than one.
-                confidence=_word(case.confidence if len(case.sources) < 2 else min(1.0, case.confidence + 0.3)),
+                confidence=_word(confidence(case)),
                 evidence=tuple(case.evidence),
                 advice=case.advice,
                 route=case.route,
@@ -93,7 +104,7 @@ def suspects(evidence: Evidence) -> tuple[Suspect, ...]:
         _requests(cases, evidence)
         _exceptions(cases, evidence)
     _profile(cases, evidence)
-    return cases.suspects()
+    return cases.suspects(failures=evidence.about == "failures")
 
 
 # --- witnesses --------------------------------------------------------------------------------------------------------------
@@ -152,7 +163,7 @@ def _exceptions(cases: _Cases, evidence: Evidence) -> None:
             mine = [match.groups() for match in _FRAME.finditer(stack) if is_project(match[1])]
             if mine:
                 file, line, function = mine[-1]
-                place = Place(function, file, int(line))
+                place = Place(function, file.removeprefix(here() + sep), int(line))  # as findings and spans call it
                 raised[place] += 1
                 kinds[place] = str(event.attributes.get("exception.type", "an exception"))
                 seen.add(span.trace_id)

@@ -28,6 +28,7 @@ from opentelemetry.util import types
 
 from proftool.contracts_telemetry import TelemetryStore
 from proftool.telemetry import request as requests
+from proftool.telemetry.raised import told
 from proftool.telemetry.request import SAMPLED, Request, draw
 from proftool.telemetry.spans import Keep, LocalTrace, Span, TracerProvider, span_key
 from proftool.telemetry.spans_writer import Exporter, Writer
@@ -168,6 +169,7 @@ class Tracing:
         else:
             _LOG.warning("spans of this program are not kept: its tracer provider is %r, which takes no span processor", type(found))
         requests.on_asked(self._asked)
+        requests.on_raised(self._raised)
         requests.on_end(self._end)
         _follow_requests()
         self.writer.start()
@@ -176,6 +178,7 @@ class Tracing:
     def stop(self) -> None:
         """Write what waits and follow requests no more."""
         requests.forget(self._asked)
+        requests.forget(self._raised)
         requests.forget(self._end)
         self.writer.close()
         if CURRENT.tracing is self:
@@ -206,6 +209,12 @@ class Tracing:
     def _asked(self, request: Request) -> None:
         span_of(request)
 
+    def _raised(self, request: Request, error: BaseException) -> None:
+        """Told at once, although it is the end that decides: what failed is kept, and until then nobody holds the exception."""
+        known = request.raised
+        if isinstance(error, Exception) and (known is None or known.of != id(error)):
+            request.raised = told(error)
+
     def _end(self, request: Request) -> None:
         entry = request.span
         if entry is None:
@@ -217,7 +226,10 @@ class Tracing:
         local = entry.local
         local.finish = functools.partial(_finish, entry, request)
         if request.error is not None or (request.status or 0) >= 500:
-            entry.set_status(StatusCode.ERROR)
+            raised = request.raised
+            entry.set_status(StatusCode.ERROR, raised.summary if raised else None)
+            if raised is not None:
+                entry.add_event("exception", raised.attributes, raised.time_ns)
         entry.end(requests.wall_ns(request.ended_ns) if request.ended_ns else None)
         request.kept = local.reason is not None
 

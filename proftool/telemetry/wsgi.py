@@ -6,6 +6,7 @@ that the client went away. A file handed over by `wsgi.file_wrapper` stays what 
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from threading import get_ident
@@ -16,11 +17,11 @@ from proftool.telemetry.http import (
     Counted,
     django_route_of,
     http_metrics,
-    qualified,
     server_timing,
     wsgi_route,
 )
-from proftool.telemetry.request import CURRENT, HOOKS, THREADS, Context, tell
+from proftool.telemetry.raised import qualified
+from proftool.telemetry.request import CURRENT, HOOKS, THREADS, Context, raised, tell
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Callable[[bytes], object]]
@@ -49,9 +50,11 @@ class WSGIMiddleware:
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         if not self._is_ready:
+            from proftool.telemetry import swallowed
             from proftool.telemetry.service import setup
 
             setup()
+            swallowed.follow()
             self._is_ready = True
         if _SEEN in environ:
             return self.app(environ, start_response)
@@ -114,6 +117,8 @@ class _Exchange(Counted):
         self.status = int(status[:3])
         if "werkzeug.request" in self.carrier:
             self.route_now()  # Flask forgets its request before the response is iterated
+        if self.status >= 500 and HOOKS.raised and (error := sys.exception()) is not None:
+            raised(self, error)  # handled just now, which is also where PEP 3333 has `exc_info` from
         if self.is_timed:
             headers = [*headers, ("Server-Timing", server_timing(self, _now()))]
         self._write = self.server_starts(status, headers, *exc_info)
@@ -164,6 +169,7 @@ class _Exchange(Counted):
         self.error = qualified(error)
         if self.status is None:
             self.status = 500
+        raised(self, error)
         self.end()
 
     def end(self) -> None:

@@ -13,8 +13,8 @@ from proftool.telemetry.request import HOOKS
 @pytest.fixture(autouse=True)
 def no_tracing_left() -> Iterator[None]:
     """Stop what a test left running."""
-    hooks = HOOKS.start, HOOKS.end
+    hooks = HOOKS.start, HOOKS.raised, HOOKS.end
     yield
     if tracing.CURRENT.tracing is not None:
         tracing.CURRENT.tracing.stop()
-    HOOKS.start, HOOKS.end = hooks
+    HOOKS.start, HOOKS.raised, HOOKS.end = hooks

@@ -187,6 +187,18 @@ def test_failures_are_where_their_exceptions_come_from(world: World) -> None:
     assert one.suspects[0].evidence == ("ValueError left this line in 3 of 3 failed requests that were kept",)
 
 
+def test_what_is_slow_is_not_why_requests_fail(world: World) -> None:
+    """A finding that is sure of itself stands behind what was raised, and is not sure of that."""
+    watcher = world.watcher(Threshold(name="errors", measure="errors", above=0.1, hold_s=60))
+    world.run(watcher, 900)
+    world.telemetry.add_findings([_finding("charge_card", 41, first_ns=world.now_ns + 60 * S, last_ns=world.now_ns + 120 * S)])
+    world.telemetry.add_spans(_trace(world.now_ns + 30 * S))
+    world.telemetry.add_spans(_failed(world.now_ns + 30 * S, str(world.settings.cwd / "shop" / "stock.py"), 0))
+    world.run(watcher, 300, errors=0.5)
+    (one,) = world.incidents()
+    assert [(suspect.function, suspect.confidence) for suspect in one.suspects[:2]] == [("reserve", "high"), ("charge_card", "medium")]
+
+
 def test_another_process_goes_on_and_tells_nothing_twice(world: World) -> None:
     """A restart while it is firing: the same incident, one message at its begin and one at its end."""
     first = world.watcher(slow())
