@@ -21,9 +21,11 @@ from proftool.telemetry.asgi_exchange import (
     Send,
     TimedExchange,
     asgi_context,
+    is_disconnect,
     receive_no_more,
     send_no_more,
 )
+from proftool.telemetry.failures import DISCONNECTED
 from proftool.telemetry.http import Counts, asgi_route, http_metrics
 from proftool.telemetry.metrics import HERE
 from proftool.telemetry.raised import qualified
@@ -148,8 +150,11 @@ class ASGIMiddleware:
         try:
             await self.app(scope, receive, sending)
         except BaseException as error:
-            request.error = qualified(error)
-            raised(request, error)
+            if is_disconnect(error, send):
+                request.error = DISCONNECTED
+            else:
+                request.error = qualified(error)
+                raised(request, error)
             raise
         finally:
             CURRENT.reset(token)

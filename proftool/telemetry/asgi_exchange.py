@@ -13,12 +13,11 @@ from bisect import bisect_left
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, cast
 
+from proftool.telemetry.failures import DISCONNECTED, INCOMPLETE
 from proftool.telemetry.http import (
     BYTES_SUM,
-    DISCONNECTED,
     FIRST_BYTES,
     FIRST_NS,
-    INCOMPLETE,
     LOOK_NS,
     SECONDS_SUM,
     Counted,
@@ -257,7 +256,7 @@ class Exchange(Counted):
         """The application raised."""
         if self.cells is DONE:
             return
-        if self._state == _LEFT or _is_disconnect(error):
+        if self._state == _LEFT or is_disconnect(error, self.send):
             self.error = DISCONNECTED
         else:
             self.error = qualified(error)
@@ -294,6 +293,21 @@ async def send_no_more(message: Message) -> None:
     raise RuntimeError(f"`{message['type']}` after the application was done with the request")
 
 
-def _is_disconnect(error: BaseException) -> bool:
-    # A server of ASGI 2.4 raises OSError from `send` once the client is gone; Starlette makes ClientDisconnect of it.
-    return isinstance(error, ConnectionError | BrokenPipeError) or type(error).__name__ == "ClientDisconnect"
+def is_disconnect(error: BaseException, send: Send) -> bool:
+    """Is the client gone? A server of ASGI 2.4 raises OSError from `send` then, Starlette makes ClientDisconnect of it."""
+    name = type(error).__name__
+    if name == "ClientDisconnect":  # made of any OSError within a stream: also of a file that is not there, which is no client's doing
+        cause = error.__context__
+        return not isinstance(cause, OSError) or _is_from(cause, send)
+    return name == "WebSocketDisconnect" or (isinstance(error, OSError) and _is_from(error, send))
+
+
+def _is_from(error: BaseException, send: Send) -> bool:
+    """Was it raised in the server's `send`? A database that refuses its connection raises the same, and is a failure."""
+    code = getattr(getattr(send, "func", send), "__code__", None)
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code is code:
+            return True
+        trace = trace.tb_next
+    return False

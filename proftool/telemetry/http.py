@@ -26,8 +26,6 @@ from proftool.telemetry.metrics import BYTES, HERE, REGISTRY, SECONDS, SERIES_LI
 from proftool.telemetry.request import HOOKS, Request, tell
 
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"})
-DISCONNECTED: Final = "client_disconnect"
-INCOMPLETE: Final = "incomplete_response"
 
 CONNECTION_SECONDS: Final = (0.1, 1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 14400.0)
 

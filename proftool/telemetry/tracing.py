@@ -28,6 +28,7 @@ from opentelemetry.util import types
 
 from proftool.contracts_telemetry import TelemetryStore
 from proftool.telemetry import request as requests
+from proftool.telemetry.failures import is_failure
 from proftool.telemetry.raised import told
 from proftool.telemetry.request import SAMPLED, Request, draw
 from proftool.telemetry.spans import Keep, LocalTrace, Span, TracerProvider, span_key
@@ -225,7 +226,7 @@ class Tracing:
             return
         local = entry.local
         local.finish = functools.partial(_finish, entry, request)
-        if request.error is not None or (request.status or 0) >= 500:
+        if is_failure(request.status, request.error):
             raised = request.raised
             entry.set_status(StatusCode.ERROR, raised.summary if raised else None)
             if raised is not None:

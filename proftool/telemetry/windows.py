@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import sub
 
+from proftool.telemetry.failures import counts_failures
 from proftool.telemetry.points import Sample, quantile
 
 REQUESTS = "http.server.request.duration"
@@ -25,7 +26,7 @@ class Reading:
     """Of counters and gauges; of a histogram its sum."""
     counts: tuple[int, ...] = ()
     failed: int = 0
-    """Of `counts`, those with an error or a status from 500 on."""
+    """Of `counts`, those that the service failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ def read(samples: Sequence[Sample], metric: str, labels: Mapping[str, str], time
             counts = counts or [0] * len(sample.counts)
             for index, count in enumerate(sample.counts):
                 counts[index] += count
-            if have.get("http.response.status_code", "") >= "500" or "error.type" in have:
+            if counts_failures(have):
                 failed += sample.count
     return Reading(time_s, value, tuple(counts), failed), bounds
 

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Iterator
 from threading import get_ident
 from typing import Any, cast
 
+from proftool.telemetry.failures import DISCONNECTED
 from proftool.telemetry.http import (
-    DISCONNECTED,
     Counted,
     django_route_of,
     http_metrics,

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proftool.contracts_telemetry import Exemplar, MetricStore, PointQuery, Series
+from proftool.telemetry.failures import counts_failures
 from proftool.telemetry.points import quantile
 from proftool.telemetry.windows import REQUESTS
 from proftool.units import NS_PER_S
@@ -127,8 +128,7 @@ def route_of(series: Series) -> str:
 
 def is_failed(series: Series) -> bool:
     """Does it count requests that the service failed?"""
-    labels = dict(series.labels)
-    return "error.type" in labels or labels.get("http.response.status_code", "") >= "500"
+    return counts_failures(dict(series.labels))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -53,6 +53,17 @@ def test_healthy_hours_are_quiet(hours: int) -> None:
     assert false_alarms(hours, seed=1) / hours < 0.01
 
 
+def test_clients_that_leave_burn_no_budget() -> None:
+    """A stream of events ends when its client goes."""
+    service, told = Simulated(1), []
+    alerts = Alerts([Slo(name="slo", objective=0.999), Threshold(name="errors", measure="errors", above=0.01)], service="s")
+    for _ in range(40):
+        ok, failed = service.step(errors=0.25)
+        left = replace(failed, labels=(("error.type", "client_disconnect"), ("http.response.status_code", "200")))
+        told += alerts.observe([ok, left], int(service.time_s * 1e9))
+    assert told == []
+
+
 TROUBLES: dict[str, dict[str, float]] = {
     "half as slow again": {"slower": 1.5},
     "three times as slow": {"slower": 3},

@@ -8,7 +8,7 @@ import contextvars
 import io
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 from wsgiref.util import setup_testing_defaults
 
@@ -195,6 +195,46 @@ def test_a_disconnect_after_the_end_is_nothing() -> None:
 
     serve(app, [{"type": "http.disconnect"}])
     assert "error.type" not in labels()[0]
+
+
+def test_what_another_server_refused_is_no_client_that_left() -> None:
+    """Both raise ConnectionError: only that of `send` is the client's."""
+
+    async def database(*_: Any) -> None:
+        raise ConnectionRefusedError("planned")
+
+    async def gone(_: Any) -> None:
+        raise BrokenPipeError
+
+    async def asking(_: Any, receive: Any, send: Any) -> None:
+        await database()
+
+    async def answering(_: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    for app, sending in ((asking, gone), (answering, gone)):
+        with pytest.raises(ConnectionError):
+            asyncio.run(ASGIMiddleware(app)(scope(), gone, sending))  # type: ignore[arg-type]
+    assert [found["error.type"] for found in labels()] == ["ConnectionRefusedError", "client_disconnect"]
+
+
+def test_a_file_that_is_not_there_is_no_client_that_left() -> None:
+    """Starlette makes ClientDisconnect of any OSError within a stream, where the server is of ASGI 2.4."""
+    from starlette.responses import StreamingResponse
+
+    async def parts() -> AsyncIterator[bytes]:
+        yield b"one"
+        raise FileNotFoundError("planned")
+
+    async def receive() -> Any:
+        await asyncio.sleep(3600)
+
+    async def send(_: Any) -> None:
+        pass
+
+    with pytest.raises(Exception):  # noqa: B017
+        asyncio.run(ASGIMiddleware(StreamingResponse(parts()))(scope() | {"asgi": {"spec_version": "2.4"}}, receive, send))
+    assert labels()[0]["error.type"] == "starlette.requests.ClientDisconnect"
 
 
 def test_an_answer_without_an_end_is_incomplete() -> None:

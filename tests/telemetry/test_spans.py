@@ -25,6 +25,7 @@ from telemetry.serving import serving, telemetry_store
 from proftool.contracts_telemetry import SpanQuery
 from proftool.telemetry import spans, spans_writer, tracing, tracing_start
 from proftool.telemetry.asgi import ASGIMiddleware
+from proftool.telemetry.failures import DISCONNECTED
 from proftool.telemetry.request import SAMPLED, current
 from proftool.telemetry.spans import Keep
 from proftool.telemetry.spans_export import OtlpExporter
@@ -46,12 +47,25 @@ def test_only_slow_failed_and_chosen_requests_are_kept(tmp_path: Path) -> None:
         threading.Event().wait(0.03)
     with serving("/bad") as bad:
         bad.status = 500
+    with serving("/left", error=DISCONNECTED) as left:
+        pass
     with serving("/upstream", flags=SAMPLED) as upstream:
         pass
     now.writer.flush()
     found = {span.route: span.kept for span in store.find_spans(SpanQuery(entries=True))}
     assert found == {"GET /slow": "slow", "GET /bad": "failed", "GET /upstream": "chosen"}
-    assert [request.kept for request in (quick, slow, bad, upstream)] == [False, True, True, True]
+    assert [request.kept for request in (quick, left, slow, bad, upstream)] == [False, False, True, True, True]
+
+
+def test_a_client_that_left_is_no_error_of_its_span(tmp_path: Path) -> None:
+    """It is told what happened, and no failure."""
+    store = telemetry_store(tmp_path)
+    now = tracing.start("shop", store, keep=EVERYTHING)
+    with serving("/left", error=DISCONNECTED):
+        pass
+    now.writer.flush()
+    (span,) = store.find_spans(SpanQuery())
+    assert (span.status, span.kept, span.attributes["error.type"]) == ("unset", "chosen", DISCONNECTED)
 
 
 def test_the_share_is_chosen_by_the_trace_id_alone() -> None:

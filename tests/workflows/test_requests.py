@@ -39,13 +39,13 @@ def durations(at_s: int, counts: Sequence[int], *, begin: int = BEGIN, process: 
 
 
 def test_rate_errors_and_quantiles_of_a_range(metrics: SqlMetricStore) -> None:
-    """Two processes and two routes add up; a status from 500 on is a failure; a route is judged alone where it is named."""
+    """Two processes and two routes add up; a status from 500 on is a failure, a client that left none; a route is judged alone too."""
     metrics.add_points(
         [
             durations(9, (60, 0, 0, 0)), durations(19, (60, 60, 0, 0)),
             durations(19, (0, 0, 20, 0), process="q"),
             durations(19, (20, 0, 0, 0), **{"http.response.status_code": "503"}),
-            durations(19, (0, 0, 0, 40), **{"http.route": "/b"}),
+            durations(19, (0, 0, 0, 40), **{"http.route": "/b", "error.type": "client_disconnect"}),
         ]
     )  # fmt: skip
     found = requests(metrics, "shop", TimeRange(since_ns=BEGIN, until_ns=BEGIN + 20 * S, step_ns=20 * S))
