@@ -123,7 +123,7 @@ class Request:
                 self.span_id_drawn = draw(64) or 1
                 unread, self.unread = self.unread, None
                 if unread is None or not continue_trace(self, *unread(self.carrier)):
-                    self.trace_id_drawn = draw(128) or 1
+                    self.trace_id_drawn = (HOOKS.around(self) if HOOKS.around else 0) or draw(128) or 1
             return self.trace_id_drawn
 
     def draw_id(self, low: int) -> None:
@@ -178,12 +178,14 @@ RaisedHook = Callable[[Request, BaseException], None]
 class _Hooks:
     """Who is told, as tuples: the request path iterates, registration replaces."""
 
-    __slots__ = ("asked", "end", "raised", "start")
+    __slots__ = ("around", "asked", "end", "raised", "start")
 
     def __init__(self) -> None:
         self.start: tuple[Hook, ...] = ()
         self.asked: tuple[Hook, ...] = ()
         self.raised: tuple[RaisedHook, ...] = ()
+        self.around: Callable[[Request], int] | None = None
+        """Gives the trace id of what was opened around the request, which nobody sent; 0 where there is none."""
         self.end: tuple[Hook, ...] = ()
 
 

@@ -7,7 +7,6 @@ microseconds (`python tests/perf/telemetry` compares both). Where a program has 
 A `LocalTrace` is one trace's part in this process: its entry (the request, the message: a span whose parent is none or elsewhere)
 and what ended below it. When the entry ends, `Keep` decides on the whole; what is not kept is garbage a moment later.
 Ids are integers, times ns since the epoch. Nothing here locks, waits or writes: `append` of a list and `popleft` of a deque are atomic.
-
 Source: the OpenTelemetry specification, trace API and SDK 1.45; W3C trace context for the flags.
 """
 
@@ -82,6 +81,8 @@ class LocalTrace:
     lost: int = 0
     asked: bool = False
     """Is it recorded on demand, and so kept?"""
+    is_served: bool = False
+    """Is its entry that of a request of the middleware, put above the framework's own?"""
     called_out: bool = False
     """Did it call another service, which may want to join it?"""
     route: str | None = None
@@ -273,6 +274,8 @@ class Tracer(trace.Tracer):
         """A span below the current one of the context; below none, or one of another process, it is an entry."""
         parent = get_current_span(context)
         provider = self._provider
+        if kind is SpanKind.SERVER and not isinstance(parent, Span) and provider.served is not None:
+            parent = provider.served(parent) or parent
         if isinstance(parent, Span):
             span = Span(name, kind, draw(64), parent.span_id, start_time or time.time_ns(), provider.sink)
             span.local = parent.local
@@ -371,6 +374,8 @@ class TracerProvider(trace.TracerProvider):
     def __init__(self, sink: Sink, keep: Keep) -> None:
         self.sink = sink
         self.keep = keep
+        self.served: Callable[[trace.Span], Span | None] | None = None
+        """The span of the request that is served now, where it has that parent: a framework's own span of it goes below it."""
         self._tracers: dict[str, Tracer] = {}
 
     def get_tracer(

@@ -176,6 +176,8 @@ class Writer:
                 if local.finish is not None:
                     local.finish()
                     local.finish = None
+                if local.route is None:
+                    local.route = _route(local.entry)
                 for tell in tuple(self.on_kept):
                     try:
                         tell(local)
@@ -242,6 +244,12 @@ class Writer:
         if not self._store_failed:  # once, until it works again: a full disk would fill the log as well
             _LOG.warning("what this service does cannot be stored: %s", error)
         self._store_failed = True
+
+
+def _route(entry: Span) -> str | None:
+    """Of an entry that another instrumentation made: FastAPI's own of a request."""
+    route = entry.attributes.get("http.route")
+    return f"{entry.attributes.get('http.request.method', '')} {route}".strip() if route else None
 
 
 def record(span: Span, service: str) -> contracts.Span:

@@ -101,7 +101,7 @@ class RequestContexts:
         if request is None or (found is not self._nothing and not self._is_around(found, request)):
             return found
         entry = span_of(request)
-        if entry is None:
+        if entry is None or _is_within(found.get(self._key), entry):
             return found
         # The first is what the second does where there is nothing; the API's own functions take a microsecond for it.
         return Context({self._key: entry}) if found is self._nothing else set_span_in_context(entry, found)
@@ -112,7 +112,7 @@ class RequestContexts:
         if span is None:
             return bool(context)  # baggage; an empty one was attached so that nothing is current
         entry = request.span
-        if isinstance(span, Span) and isinstance(entry, Span) and span.local is entry.local:
+        if isinstance(entry, Span) and _is_within(span, entry):
             return False
         start_ns = span.start_ns if isinstance(span, Span) else getattr(span, "start_time", None)
         if isinstance(start_ns, int):
@@ -120,6 +120,36 @@ class RequestContexts:
         # The caller's, out of the request's own headers.
         above = span.get_span_context() if isinstance(span, trace.Span) else None
         return above is not None and above.is_valid and (above.trace_id, above.span_id) == (request.trace_id, request.parent_id)
+
+
+def _is_within(span: object, entry: Span) -> bool:
+    return isinstance(span, Span) and span.local is entry.local
+
+
+def _framework_span(request: Request) -> Span | None:
+    """What a framework has opened for this request before it came to the middleware: FastAPI does, from 0.165 on."""
+    if requests.CURRENT.get() is not request:
+        return None  # asked from another thread, whose context this is not
+    runtime: object = getattr(contexts, "_RUNTIME_CONTEXT", None)
+    span = runtime.inner.get_current().get(span_key()) if isinstance(runtime, RequestContexts) else None
+    if not isinstance(span, Span) or span.kind is not SpanKind.SERVER or span.end_ns or span.local.is_served:
+        return None
+    return span if span.local.entry is span and span.start_ns <= requests.wall_ns(request.started_ns) else None
+
+
+def _trace_around(request: Request) -> int:
+    span = _framework_span(request)
+    return span.local.trace_id if span is not None else 0
+
+
+def _served(parent: trace.Span) -> Span | None:
+    request = requests.CURRENT.get()
+    if request is None or request.ended_ns is not None:
+        return None
+    above = parent.get_span_context()
+    if above.is_valid and (above.trace_id, above.span_id) != (request.trace_id, request.parent_id):
+        return None
+    return span_of(request)
 
 
 def _finish(span: Span, request: Request) -> None:
@@ -155,6 +185,7 @@ class Tracing:
         self._below, self._slow_ns = self.keep.below, self.keep.slow_ns
         self.writer = Writer(service, store, self.keep, exporters=exporters, every_s=every_s, hold_s=hold_s)
         self.provider = TracerProvider(self.writer, self.keep)
+        self.provider.served = _served
 
     def start(self) -> None:
         """Follow requests and write."""
@@ -172,6 +203,7 @@ class Tracing:
         requests.on_asked(self._asked)
         requests.on_raised(self._raised)
         requests.on_end(self._end)
+        requests.HOOKS.around = _trace_around
         _follow_requests()
         self.writer.start()
         CURRENT.tracing = self
@@ -183,10 +215,12 @@ class Tracing:
         requests.forget(self._end)
         self.writer.close()
         if CURRENT.tracing is self:
-            CURRENT.tracing = None
+            CURRENT.tracing = requests.HOOKS.around = None
 
     def entry(self, request: Request, *, is_over: bool) -> Span:
         """The span of a request; of one that is over and was not kept, what is opened below it is late, and goes too."""
+        if not is_over and (own := _framework_span(request)) is not None:
+            return self._above(own, request)
         trace_id = request.trace_id
         entry = Span(
             request.method,
@@ -205,6 +239,18 @@ class Tracing:
             local.let_go()
         else:
             request.kept = bool(flags & SAMPLED)
+        return entry
+
+    def _above(self, own: Span, request: Request) -> Span:
+        """The entry in the framework's place, whose span goes below it: it ends later, and by rules of its own."""
+        local = own.local
+        request.begin()
+        request.trace_id_drawn = local.trace_id
+        entry = Span(request.method, SpanKind.SERVER, request.span_id, own.parent_id, own.start_ns, self.writer)
+        entry.trace_state = own.trace_state
+        entry.local, local.entry, local.is_served = local, entry, True
+        own.parent_id = entry.span_id
+        request.kept = bool(local.flags & SAMPLED)
         return entry
 
     def _asked(self, request: Request) -> None:
