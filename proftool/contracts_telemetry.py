@@ -60,7 +60,7 @@ class Span:
     route: str | None = None
     """Of an entry: its template, `GET /orders/{id}`."""
     kept: str | None = None
-    """Of an entry: why its trace was kept, `slow`, `failed`, `chosen`, `asked` or `joined`; None where nobody decided."""
+    """Of an entry: why its trace was kept, `slow`, `failed`, `chosen`, `asked`, `finding` or `joined`; None where nobody decided."""
     attributes: Mapping[str, Attribute] = field(default_factory=dict[str, Attribute])
     events: tuple[SpanEvent, ...] = ()
     links: tuple[SpanLink, ...] = ()
@@ -152,7 +152,7 @@ class Finding:
     advice: str
     route: str | None = None
     trace_id: str | None = None
-    """Of the last time that it was seen in a trace."""
+    """Of the last trace that it was seen in and that is kept."""
     first_ns: int
     last_ns: int
     count: int = 1

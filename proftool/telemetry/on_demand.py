@@ -111,7 +111,7 @@ class OnDemand:
         self._profilers[id(request)] = profiler
         span = tracing.span_of(request)
         if span is not None:
-            span.local.asked = True
+            span.local.wanted = "asked"
 
     def _end(self, request: Request) -> None:
         profiler = self._profilers.pop(id(request), None)

@@ -186,6 +186,7 @@ def _report(id: str, caller: tuple[CodeType, int], local: LocalTrace | None, *, 
     if now is None:
         return
     at, now_ns = tags_code.place(*caller), time.time_ns()
+    trace_id = now.writer.examples.trace_id((id, at.file, at.line), local)
     now.writer.found(
         Finding(
             id=id,
@@ -197,7 +198,7 @@ def _report(id: str, caller: tuple[CodeType, int], local: LocalTrace | None, *, 
             evidence=evidence,
             advice=advice,
             route=_route(local),
-            trace_id=f"{local.trace_id:032x}" if local else None,
+            trace_id=trace_id,
             first_ns=now_ns,
             last_ns=now_ns,
         )

@@ -12,9 +12,10 @@ from collections import Counter
 from types import CodeType
 
 from proftool.contracts_telemetry import Finding
-from proftool.telemetry import tags
+from proftool.telemetry import tags, tracing
 from proftool.telemetry.sampler import Stack
 from proftool.telemetry.sampler_slices import Lines, innermost_project
+from proftool.telemetry.spans import LocalTrace, Span
 from proftool.telemetry.spans_writer import Writer
 from proftool.telemetry.tags import Tag
 from proftool.telemetry.tags_code import place
@@ -83,8 +84,19 @@ class BlockingWatch:
                 + (f": `{text}`" if text else ""),
                 advice="await an asynchronous version of it, or move it off the loop: `await asyncio.to_thread(…)`",
                 route=f"{request.method} {request.route_now() or '(no route)'}" if request else None,
-                trace_id=f"{standing.tag.trace_id:032x}" if standing.tag else None,
+                trace_id=self._writer.examples.trace_id(("blocking-call", at.file, at.line), _local_of(standing.tag)),
                 first_ns=now_ns,
                 last_ns=now_ns,
             )
         )
+
+
+def _local_of(tag: Tag | None) -> LocalTrace | None:
+    """The trace that a sample belongs to; of a request that has no span yet it is made now, safe from another thread."""
+    request = tag.request if tag is not None else None
+    if tag is None or request is None:
+        return None
+    span = request.span
+    if span is None and request.ended_ns is None and request.trace_id_drawn == tag.trace_id:
+        span = tracing.span_of(request)
+    return span.local if isinstance(span, Span) and span.local.trace_id == tag.trace_id else None

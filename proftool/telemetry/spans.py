@@ -64,13 +64,13 @@ class Keep:
     def reason(self, local: LocalTrace) -> str | None:
         """Why it is kept, None where it is not."""
         entry = local.entry
-        if local.asked:
+        if local.wanted == "asked":
             return "asked"
         if entry.code is StatusCode.ERROR:
             return "failed"
         if entry.end_ns - entry.start_ns >= self.slow_ns:
             return "slow"
-        return "chosen" if local.flags & SAMPLED else None
+        return local.wanted or ("chosen" if local.flags & SAMPLED else None)
 
 
 class LocalTrace:
@@ -79,8 +79,8 @@ class LocalTrace:
     is_over: bool = False
     """Has its entry ended?"""
     lost: int = 0
-    asked: bool = False
-    """Is it recorded on demand, and so kept?"""
+    wanted: str | None = None
+    """Why it is kept whatever becomes of it: `asked` for, or what a `finding` points to."""
     is_served: bool = False
     """Is its entry that of a request of the middleware, put above the framework's own?"""
     called_out: bool = False

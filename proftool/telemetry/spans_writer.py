@@ -22,6 +22,7 @@ from opentelemetry.trace import StatusCode
 from proftool import contracts_telemetry as contracts
 from proftool.contracts_telemetry import Attribute, Finding, SpanEvent, SpanLink, TelemetryStore
 from proftool.errors import ProftoolError
+from proftool.telemetry.examples import Examples
 from proftool.telemetry.spans import MAX_SPANS, Keep, LocalTrace, Span
 from proftool.units import NS_PER_S
 
@@ -85,6 +86,7 @@ class Writer:
         self._late: deque[Span] = deque()
         self._findings: deque[Finding] = deque(maxlen=1000)
         self._held: deque[tuple[int, LocalTrace]] = deque()
+        self.examples = Examples()
         self._kept: dict[int, None] = {}
         self._queued = 0
         self._wake = threading.Event()

@@ -55,7 +55,8 @@ def test_healthy_hours_are_quiet(hours: int) -> None:
 
 def test_clients_that_leave_burn_no_budget() -> None:
     """A stream of events ends when its client goes."""
-    service, told = Simulated(1), []
+    service = Simulated(1)
+    told: list[Alert] = []
     alerts = Alerts([Slo(name="slo", objective=0.999), Threshold(name="errors", measure="errors", above=0.01)], service="s")
     for _ in range(40):
         ok, failed = service.step(errors=0.25)

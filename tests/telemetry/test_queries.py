@@ -145,6 +145,24 @@ def test_a_lazy_load_in_a_loop_is_found_at_the_line_that_loops(store: SqlTelemet
     assert "book.author.id" in text
 
 
+def test_a_finding_names_a_trace_that_is_kept(tmp_path: Path) -> None:
+    """Of requests of which none is kept for itself: the first, and no other within minutes."""
+    store = telemetry_store(tmp_path)
+    now = tracing.start("shop", store, keep=Keep(slow_ns=10**15, share=0.0))
+    queries_dbapi.track()
+    try:
+        for _ in range(5):
+            with serving(), closing(sqlite3.connect(":memory:")) as connection:
+                for number in range(LIMITS.repeated):
+                    connection.execute(f"SELECT {number}").fetchall()
+    finally:
+        queries_dbapi.untrack()
+    now.writer.flush()
+    (finding,) = store.find_findings()
+    (entry,) = store.find_spans(SpanQuery(entries=True))
+    assert (finding.count, finding.trace_id, entry.kept) == (5, entry.trace_id, "finding")
+
+
 def test_queries_of_a_driver_that_is_not_known_are_watched_by_its_connect(store: SqlTelemetryStore) -> None:
     """Any DB-API driver, through a stand-in for its connections and cursors."""
     queries_dbapi.untrack()
