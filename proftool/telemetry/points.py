@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from proftool.telemetry.quantiles import quantile
 from proftool.telemetry.segments import EXEMPLAR_SLOTS, Cell, Description, Labels, read_description
 
 _64 = (1 << 64) - 1
@@ -43,21 +44,8 @@ class Sample:
         return sum(self.counts)
 
     def quantile(self, q: float) -> float | None:
-        """Estimate by linear interpolation inside the bucket, as Prometheus's `histogram_quantile`; None of an empty histogram."""
-        return quantile(self.description.edges, self.counts, q)
-
-
-def quantile(bounds: Sequence[float], counts: Sequence[int], q: float) -> float | None:
-    """The q-quantile (0..1) of bucket counts; what lies above the last bound is given as that bound."""
-    rank, seen = q * sum(counts), 0
-    if not sum(counts):
-        return None
-    for index, count in enumerate(counts[:-1]):
-        if count and seen + count >= rank:
-            low = bounds[index - 1] if index else min(0.0, bounds[0])
-            return low + (bounds[index] - low) * max(0.0, rank - seen) / count
-        seen += count
-    return bounds[-1]
+        """An estimate inside its bucket (quantiles.py); None of an empty histogram."""
+        return quantile(self.description.edges, self.counts, self.value, q)
 
 
 class _Sum:

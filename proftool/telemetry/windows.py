@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from operator import sub
 
 from proftool.telemetry.failures import counts_failures
-from proftool.telemetry.points import Sample, quantile
+from proftool.telemetry.points import Sample
+from proftool.telemetry.quantiles import quantile
 
 REQUESTS = "http.server.request.duration"
 
@@ -50,7 +51,7 @@ class Window:
 
     def quantile(self, q: float) -> float | None:
         """Of the measurements."""
-        return quantile(self.bounds, self.counts, q)
+        return quantile(self.bounds, self.counts, self.value, q)
 
 
 def read(samples: Sequence[Sample], metric: str, labels: Mapping[str, str], time_s: float) -> tuple[Reading, tuple[float, ...]]:

@@ -1,8 +1,8 @@
 """A service's requests over time: rate, errors and duration of every route, a latency heat map, and requests to look at.
 
 From the histograms of `http.server.request.duration`, which count every request; traces are kept of few and say nothing of rates. A
-quantile is an estimate inside its bucket and never above the last bound. Series whose buckets differ (a service written in two languages)
-count for rate and errors; quantiles and heat are of the buckets that hold most requests.
+quantile is an estimate inside its bucket that agrees with the sum of all, and never above the last bound. Series whose buckets differ (a
+service written in two languages) count for rate and errors; quantiles and heat are of the buckets that hold most requests.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from proftool.contracts_telemetry import Exemplar, MetricStore, PointQuery, Series
 from proftool.telemetry.failures import counts_failures
-from proftool.telemetry.points import quantile
+from proftool.telemetry.quantiles import quantiles
 from proftool.telemetry.windows import REQUESTS
 from proftool.units import NS_PER_S
 
@@ -94,6 +94,7 @@ def requests(store: MetricStore, service: str, when: TimeRange, *, route: str | 
     times = found[0].times_ns if found else ()
     heat = histogram(chosen, len(times))
     counted = _counted(chosen, len(times))
+    p50, p95, p99 = heat.quantiles(0.50, 0.95, 0.99)
     return Requests(
         ends_ms=tuple(at / 1e6 for at in times),
         step_s=step_s,
@@ -101,9 +102,9 @@ def requests(store: MetricStore, service: str, when: TimeRange, *, route: str | 
         line=Line(
             rate_per_s=known_only(counted.n / step_s, counted.known),
             error_share=known_only(counted.failed / np.maximum(counted.n, 1), counted.n > 0),
-            p50_s=heat.quantiles(0.50),
-            p95_s=heat.quantiles(0.95),
-            p99_s=heat.quantiles(0.99),
+            p50_s=p50,
+            p95_s=p95,
+            p99_s=p99,
         ),
         routes=tuple(rows),
         edges_s=heat.edges,
@@ -138,6 +139,8 @@ class Histogram:
     edges: tuple[float, ...]
     counts: NDArray[np.int64]
     """Shape (n_steps, n_buckets)."""
+    sums: NDArray[np.float64]
+    """Of the measurements; shape (n_steps,)."""
     known: NDArray[np.bool_]
     """Of each step."""
 
@@ -145,21 +148,25 @@ class Histogram:
         """The buckets of each step, None where nothing is known."""
         return tuple(tuple(row) if known else None for row, known in zip(self.counts.tolist(), self.known.tolist(), strict=True))
 
-    def quantiles(self, q: float) -> Numbers:
-        """Of each step."""
-        return tuple(None if counts is None else quantile(self.edges, counts, q) for counts in self.steps())
+    def quantiles(self, *qs: float) -> tuple[Numbers, ...]:
+        """For each q, of each step."""
+        steps = zip(self.steps(), self.sums.tolist(), strict=True)
+        nothing: list[float | None] = [None] * len(qs)
+        found = [nothing if counts is None else quantiles(self.edges, counts, total, qs) for counts, total in steps]
+        return tuple(tuple(one[index] for one in found) for index in range(len(qs)))
 
 
 def histogram(series: Sequence[Series], n_steps: int) -> Histogram:
     """All series with the bounds of those that hold most."""
     edges = most_counted(series)
     counts: NDArray[np.int64] = np.zeros((n_steps, len(edges) + 1 if edges else 0), np.int64)
-    known = np.zeros(n_steps, bool)
+    known, sums = np.zeros(n_steps, bool), np.zeros(n_steps)
     for one in series:
         if one.kind == "histogram" and one.edges == edges:
             counts += one.grown
+            sums += np.nan_to_num(one.numbers)
             known |= ~np.isnan(one.numbers)
-    return Histogram(edges, counts, known)
+    return Histogram(edges, counts, sums, known)
 
 
 def most_counted(series: Sequence[Series]) -> tuple[float, ...]:
@@ -204,6 +211,7 @@ def _row(route: str, series: Sequence[Series], when: TimeRange) -> RouteRow:
     n, failed = int(counted.n.sum()), int(counted.failed.sum())
     heat = histogram(series, n_steps)
     counts: list[int] = heat.counts.sum(axis=0).tolist()
+    p50, p95, p99 = quantiles(heat.edges, counts, float(heat.sums.sum()), (0.50, 0.95, 0.99))
     # A rate is over the time that something is known of: a service that began a minute ago is not slow for an hour.
     known_s = step_s * int(counted.known.sum())
     return RouteRow(
@@ -211,9 +219,9 @@ def _row(route: str, series: Sequence[Series], when: TimeRange) -> RouteRow:
         n=n,
         rate_per_s=n / known_s if known_s else 0.0,
         error_share=failed / n if n else 0.0,
-        p50_s=quantile(heat.edges, counts, 0.50) if counts else None,
-        p95_s=quantile(heat.edges, counts, 0.95) if counts else None,
-        p99_s=quantile(heat.edges, counts, 0.99) if counts else None,
+        p50_s=p50,
+        p95_s=p95,
+        p99_s=p99,
         total_s=float(sum(np.nansum(one.numbers) for one in series)),
         rates=known_only(counted.n / step_s, counted.known),
     )

@@ -49,7 +49,7 @@ def resources(store: MetricStore, service: str, when: TimeRange) -> tuple[Chart,
     lag = of("asyncio.eventloop.delay")
     if lag:
         heat = histogram(lag, len(lag[0].times_ns))
-        add("Event loop late", "s", lag, [(f"p{q * 100:g}", heat.quantiles(q)) for q in (0.5, 0.99)])
+        add("Event loop late", "s", lag, list(zip(("p50", "p99"), heat.quantiles(0.5, 0.99), strict=True)))
     gc = of("cpython.gc.collections")
     add(
         "Garbage collections", "/s", gc, [(f"generation {g}" if g else "all", _per_s(part, step_s)) for g, part in _by(gc, "gc.generation")]
