@@ -19,7 +19,7 @@ from typing import NamedTuple
 from proftool.contracts_incidents import Suspect
 from proftool.contracts_telemetry import Finding, Slice
 from proftool.telemetry.evidence import Evidence
-from proftool.telemetry.tags_code import here, is_project
+from proftool.telemetry.tags_code import here, is_launcher, is_project
 from proftool.units import NS_PER_S, Unit, people
 
 MAX_SUSPECTS = 5
@@ -231,7 +231,8 @@ def _by_place(slices: Iterable[Slice], serves: Callable[[str], bool]) -> _Times:
         f, frames, cells = profile.functions, profile.frames, profile.cells
         files = [profile.text(index) for index in ints(f.file)]
         # What lies outside of the project and in no package is somebody's own as well: a service that is started from elsewhere.
-        own = [c == Category.PROJECT or (isabs(file) and is_project(file)) for c, file in zip(ints(f.category), files, strict=True)]
+        kinds = zip(ints(f.category), files, strict=True)
+        own = [(c == Category.PROJECT and not is_launcher(file)) or (isabs(file) and is_project(file)) for c, file in kinds]
         places = [
             Place(profile.text(int(f.qualname[function])), files[function], line) if own[function] and files[function] else None
             for function, line in zip(ints(frames.function), ints(frames.line), strict=True)

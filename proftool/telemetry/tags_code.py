@@ -13,6 +13,9 @@ from typing import Final, NamedTuple
 
 _STDLIB = tuple({os.path.realpath(path) + os.sep for key, path in sysconfig.get_paths().items() if key in ("stdlib", "platstdlib")})
 _OWN = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_SCRIPTS = frozenset(
+    path for scripts in (sysconfig.get_path("scripts"), os.path.dirname(sys.executable)) for path in (scripts, os.path.realpath(scripts))
+)
 _known: Final[dict[str, bool]] = {}
 
 
@@ -39,8 +42,15 @@ def is_own(file: str) -> bool:
     return file.startswith(_OWN)
 
 
+def is_launcher(file: str) -> bool:
+    """Does it only start programs: a console script (`venv/bin/uvicorn`), what multiprocessing gives to `python -c`? Nobody's code."""
+    return file == "<string>" or os.path.dirname(os.path.join(here(), file)) in _SCRIPTS
+
+
 def _judge(file: str) -> bool:
     if file.startswith("<") or f"{os.sep}site-packages{os.sep}" in file or f"{os.sep}dist-packages{os.sep}" in file:
+        return False
+    if is_launcher(file):
         return False
     path = os.path.realpath(file)
     return not path.startswith((_OWN, *_STDLIB)) and f"{os.sep}site-packages{os.sep}" not in path

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import sysconfig
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,9 +25,11 @@ from proftool.store import open_incidents
 from proftool.store.incidents import SqlIncidentStore
 from proftool.store.services import SqlTelemetryStore
 from proftool.telemetry.alerts import Alert
+from proftool.telemetry.evidence import Evidence
 from proftool.telemetry.incidents import LOST_S, Incidents, Watched
 from proftool.telemetry.points import Sample
 from proftool.telemetry.rules import Degradation, Rule, Threshold
+from proftool.telemetry.suspects import suspects
 
 S = 1_000_000_000
 ROUTE = "GET /checkout"
@@ -137,6 +141,20 @@ def test_the_line_that_takes_more_than_before_is_named(world: World) -> None:
     assert one.good_ns[1] <= one.began_ns - 60 * S
     # At the first message the bad minutes are few, but they are there.
     assert world.told[0].suspects[0].function == "charge_card"
+
+
+@pytest.mark.parametrize("file", ["<string>", os.path.join(sysconfig.get_path("scripts"), "uvicorn")])
+def test_what_starts_a_program_is_no_suspect(file: str) -> None:
+    """It is below everything that a worker does."""
+    builder = ProfileBuilder([replace(metric, mode="sample") for metric in (WALL_TIME, WAITING_TIME, SAMPLES)])
+    lane = builder.lane(pid=7, tid=7, process_name="main", is_main=True)
+    frame = builder.frame(builder.function("<module>", module="__main__", file=file, category=Category.PROJECT), 1)
+    node = builder.stack([frame])
+    builder.add(node, lane, 0, 60 * S)
+    builder.add(node, lane, 2, 3000)
+    done = Pass(mode="sample", backend="proftool", clock="wall", started_ns=0, duration_ns=60 * S, attached=True, samples=3000)
+    bad = Slice(service="shop", pid=7, start_ns=0, end_ns=60 * S, samples=3000, profile=builder.build(Meta(passes=(done,))))
+    assert suspects(Evidence(began_ns=0, bad=(bad,))) == ()
 
 
 def test_measures_stand_around_the_moment(world: World) -> None:
