@@ -140,9 +140,9 @@ class _Reader:
             backend="austin",
             backend_version=told.get("austin"),
             clock="cpu" if self.mode == "cpu" else "wall",
-            rate_asked_hz=1e6 / int(interval) if interval.isdigit() and int(interval[:18]) > 0 else None,
+            rate_asked_hz=1e6 / int(interval) if interval.isascii() and interval.isdigit() and int(interval[:18]) > 0 else None,
             samples=len(self.told.samples),
-            duration_ns=int(duration) * NS_PER_US if duration.isdigit() and len(duration) < 15 else None,
+            duration_ns=int(duration) * NS_PER_US if duration.isascii() and duration.isdigit() and len(duration) < 15 else None,
         )
         python = told.get("python")
         return Meta(passes=(one,), python=f"CPython {python}" if python else None, source="austin")

@@ -124,7 +124,7 @@ class _Reader:
         name, _, rest = thread.partition("\0")
         tid = rest.rpartition("\0")[2]
         return self.builder.lane(
-            tid=int(tid) if tid.isdigit() and int(tid) < 1 << 62 else UNKNOWN, thread_name=name, is_main=not self.lanes
+            tid=int(tid) if tid.isascii() and tid.isdigit() and int(tid) < 1 << 62 else UNKNOWN, thread_name=name, is_main=not self.lanes
         )
 
     def frame(self, text: str) -> tuple[int, bool]:
@@ -134,7 +134,7 @@ class _Reader:
             name, _, place = identity.partition("\0")
             file, _, first = place.partition("\0")
             told = {a[0]: a[1:] for a in attributes if a}
-            line = int(told["l"]) if told.get("l", "").isdigit() and len(told["l"]) < 10 else 0
+            line = int(told["l"]) if told.get("l", "").isascii() and told.get("l", "").isdigit() and len(told["l"]) < 10 else 0
             if name.startswith("[") and not file:
                 function = self.builder.function(name, kind=Kind.SYNTHETIC)
             elif file in ("", "<built-in>"):
@@ -142,7 +142,7 @@ class _Reader:
             else:
                 owner = self.owners.get(identity)
                 qualname = f"{owner}.{name}" if owner else None
-                first_line = int(first) if first.isdigit() and len(first) < 10 else None
+                first_line = int(first) if first.isascii() and first.isdigit() and len(first) < 10 else None
                 function = self.who.function(self.builder, file=file, line=line, name=name, qualname=qualname, first_line=first_line)
             known = self.frames[text] = (
                 self.builder.frame(function, line),

@@ -141,7 +141,7 @@ def find(words: str) -> tuple[int, ...]:
         own.add(at)
     hits: dict[int, int] = {}
     for name in os.listdir("/proc"):
-        if name.isdigit() and int(name) not in own:
+        if name.isascii() and name.isdigit() and int(name) not in own:
             pid = int(name)
             if words in " ".join(_argv(pid)):
                 try:

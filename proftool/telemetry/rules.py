@@ -298,7 +298,9 @@ def _alert(name: str, of: Mapping[str, object]) -> Rule:
     place = f"alerts.{name}"
     metric, labels = _which(place, of)
     measure = of.get("measure", "value" if "metric" in of else "p95")
-    if not isinstance(measure, str) or not (measure in ("rate", "errors", "value") or (measure[:1] == "p" and measure[1:].isdigit())):
+    if not isinstance(measure, str) or not (
+        measure in ("rate", "errors", "value") or (measure[:1] == "p" and measure[1:].isascii() and measure[1:].isdigit())
+    ):
         raise _wrong(place, "measure", "`p95` or another quantile, `rate`, `errors` or `value`")
     hold, window = _number(place, of, "for"), _number(place, of, "window") or 60.0
     if of.get("degraded") is True:

@@ -286,7 +286,7 @@ def sweep(groups: Iterable[Path]) -> None:
     for folder in groups:
         _, _, rest = folder.name.partition("-")
         parts = folder.name.rsplit("-", 2)
-        if not rest or len(parts) != 3 or not parts[1].isdigit() or not parts[2].isdigit():
+        if not rest or len(parts) != 3 or not all(part.isascii() and part.isdigit() for part in parts[1:]):
             continue
         if started(int(parts[1])) == int(parts[2]) or any(is_alive(folder / name) for name in _files(folder)):
             continue

@@ -71,7 +71,7 @@ class WSGIMiddleware:
             if parent[-2:] != "00":  # sampled, perhaps: an exemplar may point to it
                 exchange.begin()
         length = environ.get("CONTENT_LENGTH", "")
-        if length.isdigit():
+        if length.isascii() and length.isdigit():  # `²` is a digit too, and no number
             exchange.received = int(length)
         counts.active[0] += 1
         if HOOKS.start:
@@ -82,16 +82,16 @@ class WSGIMiddleware:
         THREADS[thread] = exchange
         try:
             parts = self.app(environ, exchange.starting)
+            if exchange.route is None:
+                exchange.route = django_route_of(parts)
+            wrapper = environ.get("wsgi.file_wrapper")
+            if isinstance(wrapper, type) and isinstance(parts, wrapper):
+                _end_with(parts, exchange)
+                return parts
+            exchange.take(parts)  # also what is no response at all ends the request
         except BaseException as error:
             exchange.fail(error)
             raise
-        if exchange.route is None:
-            exchange.route = django_route_of(parts)
-        wrapper = environ.get("wsgi.file_wrapper")
-        if isinstance(wrapper, type) and isinstance(parts, wrapper):
-            _end_with(parts, exchange)
-            return parts
-        exchange.take(parts)
         return exchange
 
 

@@ -367,8 +367,8 @@ def test_an_application_wrapped_twice_is_counted_once() -> None:
     assert samples()[0].count == 1
 
 
-def wsgi(app: Any, path: str = "/") -> Any:
-    environ: dict[str, Any] = {"PATH_INFO": path, "wsgi.input": io.BytesIO()}
+def wsgi(app: Any, path: str = "/", **more: str) -> Any:
+    environ: dict[str, Any] = {"PATH_INFO": path, "wsgi.input": io.BytesIO(), **more}
     setup_testing_defaults(environ)
     return WSGIMiddleware(app)(environ, lambda *_: lambda _: None)
 
@@ -386,6 +386,26 @@ def test_a_response_closed_early_is_a_client_that_left() -> None:
     response.close()
     assert labels()[0]["error.type"] == "client_disconnect"
     assert THREADS == {}
+
+
+def test_a_length_that_is_no_number_is_no_error() -> None:
+    """Servers hand on what the client sent."""
+
+    def app(_: Any, start: Any) -> list[bytes]:
+        start("200 OK", [])
+        return [b"one"]
+
+    assert list(wsgi(app, CONTENT_LENGTH="²")) == [b"one"]
+
+
+def test_what_is_no_response_ends_its_request() -> None:
+    """The server fails when it iterates; nothing of the request is left."""
+    with pytest.raises(TypeError):
+        wsgi(lambda _, start: start("200 OK", []) and None)
+    assert labels()[0]["error.type"] == "TypeError"
+    assert [sample.value for sample in samples("http.server.active_requests")] == [0.0]
+    assert THREADS == {}
+    assert current() is None
 
 
 def test_the_request_is_known_where_it_is_served() -> None:
