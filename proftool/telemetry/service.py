@@ -216,13 +216,37 @@ def keep() -> None:
 
 
 def _keeper(stop: threading.Event) -> None:
+    failed = False
     while not stop.wait(PERIOD_S):
-        _collect()
-        now = time.monotonic()
-        due = [subscription for subscription in tuple(_STATE.subscriptions) if subscription.due_s <= now]
-        if not due:
-            continue
+        try:
+            _keep_on()
+            failed = False
+        except Exception:  # nothing starts the keeper again: without it there is no export, no store and no alert any more
+            if not failed:
+                _LOG.exception("counting the workers of this service together failed; it is tried again every %g s", PERIOD_S)
+            failed = True
+
+
+def _keep_on() -> None:
+    own = _STATE.own
+    if own is not None and not (own.folder / own.name).exists():
+        _rejoin(own)
+    _collect()
+    now = time.monotonic()
+    due = [subscription for subscription in tuple(_STATE.subscriptions) if subscription.due_s <= now]
+    if due:
         _tell(due, now)
+
+
+def _rejoin(own: workers.Own) -> None:
+    """This worker's file is gone, as after a tidying of temporary files: what it counted goes on in another, and no role is held."""
+    _LOG.warning("what this worker counts in is gone from %s, and is made again", own.folder)
+    own.leave_to_parent()
+    with _STATE.claiming:
+        for held in _STATE.tellers.values():
+            os.close(held)
+        _STATE.tellers.clear()
+    _join()
 
 
 def _tell(due: Sequence[_Subscription], now: float) -> None:

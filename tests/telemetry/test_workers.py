@@ -188,3 +188,33 @@ def test_a_worker_that_ends_while_another_says_its_last_word_is_heard(tmp_path: 
     first = subprocess.run([*command, str(tmp_path / "a"), str(tmp_path / "b"), "ends"], stdout=subprocess.PIPE, text=True, check=True)
     assert first.stdout == "2\n"
     assert late.communicate()[0] == "3\n"
+
+
+def test_a_folder_that_is_tidied_away_is_made_again(tmp_path: Path) -> None:
+    """The keeper goes on, counts are those of before, and listeners are told."""
+    program = """
+import shutil, sys, threading, time
+from pathlib import Path
+from proftool.telemetry import counter, service
+folder, told, again = Path(sys.argv[1]) / "group", threading.Event(), threading.Event()
+counts = []
+def listen(samples, _):
+    counts.append(sum(sample.value for sample in samples if sample.description.name == "orders"))
+    (again if told.is_set() else told).set()
+service.setup("shop", directory=folder, runtime=False)
+orders = counter("orders")
+orders.add(3)
+service.subscribe(listen, every_s=0.0)
+assert told.wait(60)
+shutil.rmtree(folder)
+told.set()
+orders.add(4)
+while not list(folder.glob("*.cells")):
+    time.sleep(0.05)
+again.clear()
+assert again.wait(60)
+print(counts[-1])
+"""
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, timeout=120, check=True)
+    assert float(done.stdout) == 7.0
+    assert "is made again" in done.stderr
