@@ -37,11 +37,6 @@ _SERIES = {
 """Name of a series -> metrics that stand in it."""
 
 
-def is_receiver(url: str) -> bool:
-    """Is that the URL of something that profiles are sent to and not read from?"""
-    return url.partition("://")[0] in _KINDS
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class About:
     """Whose profile it is."""

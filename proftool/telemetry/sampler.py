@@ -17,7 +17,6 @@ A look finds nothing of what it needs in its processor's caches, so what can be 
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import sys
 import threading
@@ -28,8 +27,8 @@ from dataclasses import dataclass
 from types import CodeType, FrameType
 from typing import NamedTuple
 
+from proftool.telemetry import forked, tags
 from proftool.telemetry import request as requests
-from proftool.telemetry import tags
 from proftool.telemetry.tags import Tag
 from proftool.units import NS_PER_S
 
@@ -42,9 +41,8 @@ HANDOVER_NS = 40_000
 MAX_DEPTH = 256
 MAX_STACKS = 20_000
 """Different (thread, route, stack) of one slice; beyond, samples are counted as missed."""
-RECENT_NS = 30 * NS_PER_S
-"""How long a tagged sample waits for its trace to be kept; longer requests lose their first samples beyond `RECENT_MAX`."""
 RECENT_MAX = 50_000
+"""Tagged samples that wait for their trace to be kept; longer requests lose their first ones beyond it."""
 
 Stack = tuple[int, ...]
 """Ids of the code objects, innermost first; then their instructions, in the same order."""
@@ -125,8 +123,7 @@ class Sampler:
         self.ignored: set[int] = set()
         """Idents of proftool's own threads."""
         self._begin()
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._forked)
+        forked.follow(self)
 
     def _begin(self) -> None:
         self._thread: threading.Thread | None = None
@@ -144,7 +141,8 @@ class Sampler:
         self._samples = self._missed = self._cpu_ns = 0
         self._since_ns, self._began_ns = time.time_ns(), time.perf_counter_ns()
 
-    def _forked(self) -> None:
+    def after_fork(self) -> None:
+        """Looks again in the child, where it looked in the parent."""
         was_on = self._thread is not None
         self._begin()
         tags.LOOPS.clear()

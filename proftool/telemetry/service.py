@@ -147,13 +147,6 @@ def own_samples() -> list[Sample]:
     return metrics.REGISTRY.own()
 
 
-def on_collect(collector: Callable[[], None]) -> None:
-    """Call this every second and before each reading, to set what is only known when asked."""
-    if collector not in _STATE.collectors:
-        _STATE.collectors.append(collector)
-    keep()
-
-
 def subscribe(listener: Listener, *, every_s: float, each: bool = False) -> Callable[[], None]:
     """
     Hand the service's samples to the listener every so often, in the keeper's thread; returns what ends that.

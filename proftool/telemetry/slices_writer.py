@@ -8,7 +8,6 @@ later, with the same batch under the same name, so that a batch whose answer was
 from __future__ import annotations
 
 import logging
-import os
 import secrets
 import threading
 import time
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 
 from proftool.contracts_telemetry import Slice, SliceTarget
 from proftool.errors import ProftoolError
+from proftool.telemetry import forked
 
 _LOG = logging.getLogger("proftool.telemetry")
 MAX_QUEUED = 60
@@ -45,8 +45,11 @@ class SliceWriter:
     def __init__(self, make: Callable[[], SliceTarget], *, max_queued: int = MAX_QUEUED, retry_s: tuple[float, float] = RETRY_S) -> None:
         self._make, self._max_queued, self._retry_s = make, max_queued, retry_s
         self._begin()
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._begin)
+        forked.follow(self)
+
+    def after_fork(self) -> None:
+        """Nothing of the parent's, and a thread of its own."""
+        self._begin()
 
     def _begin(self) -> None:
         self.counts = Sent()

@@ -8,7 +8,6 @@ After a fork the child has an empty queue and a thread of its own, begun with it
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections import deque
@@ -22,6 +21,7 @@ from opentelemetry.trace import StatusCode
 from proftool import contracts_telemetry as contracts
 from proftool.contracts_telemetry import Attribute, Finding, SpanEvent, SpanLink, TelemetryStore
 from proftool.errors import ProftoolError
+from proftool.telemetry import forked
 from proftool.telemetry.examples import Examples
 from proftool.telemetry.spans import MAX_SPANS, Keep, LocalTrace, Span
 from proftool.units import NS_PER_S
@@ -78,8 +78,11 @@ class Writer:
         self._exporters = tuple(exporters)
         self._every_s, self._hold_ns = every_s, int(hold_s * NS_PER_S)
         self._begin()
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._begin)
+        forked.follow(self)
+
+    def after_fork(self) -> None:
+        """Nothing of the parent's, and a thread of its own."""
+        self._begin()
 
     def _begin(self) -> None:
         self._queue: deque[LocalTrace] = deque()

@@ -17,12 +17,11 @@ from typing import TypeVar
 
 from proftool.contracts_telemetry import Attribute, Outline, SliceQuery, Span, SpanQuery, TelemetryStore
 from proftool.errors import RunNotFound
-from proftool.units import NS_PER_S
+from proftool.units import NS_PER_MS
 
 PER_PAGE = 100
 LOOKED_AT = 2000
 """Entries among which the slowest are chosen."""
-NS_PER_MS = NS_PER_S // 1000
 _Span = TypeVar("_Span", Span, Outline)
 
 

@@ -386,3 +386,12 @@ def test_a_tracing_that_is_stopped_again_leaves_its_successor_alone(tmp_path: Pa
     scope = {"type": "http", "method": "GET", "path": "/", "headers": [], "scheme": "http"}
     asyncio.run(ASGIMiddleware(app)(scope, nothing, nothing))  # type: ignore[arg-type]  # receives nothing
     assert kept == [True]
+
+
+def test_a_writer_that_is_let_go_is_gone(tmp_path: Path) -> None:
+    """What it does in a forked child holds it no longer than anybody else does."""
+    writer = spans_writer.Writer("shop", telemetry_store(tmp_path), EVERYTHING)
+    known = weakref.ref(writer)
+    del writer
+    gc.collect()
+    assert known() is None
