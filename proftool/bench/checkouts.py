@@ -23,6 +23,8 @@ import msgspec
 
 from proftool.bench.processes import Side
 from proftool.errors import UsageError
+from proftool.launch.ending import undisturbed
+from proftool.launch.whole import run_whole
 
 EXTENSION_SUFFIXES = (".so", ".pyd", ".dylib")
 
@@ -107,8 +109,8 @@ def sides(
         found: list[Side] = []
         for place, (name, commit) in enumerate(commits):
             tree = temporary / f"{place}-{commit[:10]}"
-            git(root, "worktree", "add", "--quiet", "--detach", str(tree), commit)
             made.append(tree)
+            git(root, "worktree", "add", "--quiet", "--detach", str(tree), commit)
             _carry_over(root, tree, carry)
             setting = settings[place]
             if build:
@@ -120,24 +122,27 @@ def sides(
             found.append(_side("working tree", folder.resolve(), root, settings[1]))
         yield found[0], found[1]
     finally:
-        for tree in made:
-            subprocess.run(
-                ["git", "-C", str(root), "worktree", "remove", "--force", str(tree)],
-                capture_output=True,
-                stdin=subprocess.DEVNULL,
-                check=False,
-            )
-        shutil.rmtree(temporary, ignore_errors=True)
-        subprocess.run(["git", "-C", str(root), "worktree", "prune"], capture_output=True, stdin=subprocess.DEVNULL, check=False)
+        with undisturbed():
+            for tree in made:
+                # git locks a worktree while it fills it, and one that was interrupted stays locked: without a second `--force` it stays.
+                _tried(root, "worktree", "remove", "--force", "--force", str(tree))
+            shutil.rmtree(temporary, ignore_errors=True)
+            for tree in made:
+                _tried(root, "worktree", "unlock", str(tree))
+            _tried(root, "worktree", "prune")
+
+
+def _tried(root: Path, *arguments: str) -> None:
+    """A git command in a session of its own, where no Ctrl-C of the terminal reaches it; that it fails is no news."""
+    with contextlib.suppress(OSError):
+        run_whole(["git", "-C", str(root), *arguments], cwd=root, env=os.environ)
 
 
 def _build(command: str, name: str, tree: Path, setting: Setting) -> None:
     env = os.environ | dict(setting.env) | {"PATH": f"{setting.python.parent}{os.pathsep}{os.environ.get('PATH', '')}"}
-    done = subprocess.run(
-        command, shell=True, cwd=tree, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False
-    )
+    done = run_whole(command, cwd=tree, env=env, wants_stdout=True)
     if done.returncode:
-        said = (done.stderr.strip() or done.stdout.strip()).splitlines()
+        said = (done.stderr.strip() or done.stdout.strip()).decode(errors="replace").splitlines()
         raise UsageError(
             f"`{command}` failed on side {name} with status {done.returncode}",
             cause="\n       ".join(said[-8:]) or "it said nothing",

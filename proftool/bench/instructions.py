@@ -23,6 +23,7 @@ import msgspec
 
 from proftool.bench.processes import WORKER, Side
 from proftool.errors import BackendFailed, BackendUnavailable
+from proftool.launch.whole import run_whole
 
 N_CALLS_NS = 2_000_000
 """N calls of a benchmark take about this long without valgrind, which is fifty times slower."""
@@ -77,10 +78,8 @@ def count(side: Side, command: Sequence[str], *, descriptor: int | None = None) 
                 by.program, "--tool=cachegrind", "--cache-sim=no", "--trace-children=yes", "-q",
                 f"--cachegrind-out-file={folder}/out.%p", "--",
             ]  # fmt: skip
-        done = subprocess.run(
-            [*fixed, *tool, *command], cwd=side.root, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-            pass_fds=(descriptor,) if descriptor is not None else (), check=False,
-        )  # fmt: skip
+        told = () if descriptor is None else (descriptor,)
+        done = run_whole([*fixed, *tool, *command], cwd=side.root, env=env, pass_fds=told)
         if done.returncode:
             said = done.stderr.decode(errors="replace").strip().splitlines()
             raise BackendFailed(

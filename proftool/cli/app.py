@@ -7,6 +7,7 @@ the one verb that was asked for.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import sys
@@ -15,6 +16,7 @@ import threading
 from proftool.cli import direct, output
 from proftool.cli.split import RUN, Words, split
 from proftool.errors import ProftoolError, ReportError, UsageError
+from proftool.launch.ending import Ended, ending
 
 VERBS: tuple[tuple[str, str], ...] = (
     ("run", "proftool.cli.run:run"),
@@ -49,6 +51,8 @@ VERBS: tuple[tuple[str, str], ...] = (
 
 _SHELL = {"__complete": "answer", "--show-completion": "show", "--install-completion": "install"}
 """What a shell asks for, or is given: the value of these may be left out, which the parser does not know -> function of cli.shells."""
+_ORDERLY = frozenset({"ab", "bench", "bisect", "gate"})
+"""Verbs that make worktrees and start processes which must not outlive them; those that record have their own rules for signals."""
 _INTERRUPTED = 130
 _READER_GONE = 141
 _FAULT = 70
@@ -106,6 +110,9 @@ def main(argv: list[str]) -> int:
     except KeyboardInterrupt:
         output.complain("interrupted")
         return _INTERRUPTED
+    except Ended as end:
+        output.complain(f"ended by {end.name}")
+        return end.exit_status
 
 
 def _stdout_gone(status: int) -> int:
@@ -137,9 +144,10 @@ def _run(argv: list[str], words: Words) -> int:
     from proftool.cli.parser import command
 
     try:
-        status = command([row for row in VERBS if row[0] == verb] or VERBS).main(
-            args=list(words.own), prog_name="proftool", standalone_mode=False, obj=words.after
-        )
+        with ending() if verb in _ORDERLY else contextlib.nullcontext():
+            status = command([row for row in VERBS if row[0] == verb] or VERBS).main(
+                args=list(words.own), prog_name="proftool", standalone_mode=False, obj=words.after
+            )
     except Exception as error:
         if (usage := _usage(error, words.own)) is None:
             raise

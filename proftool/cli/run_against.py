@@ -19,6 +19,7 @@ def run(asked: Asked, base_name: str, wishes: Wishes, settings: Settings) -> int
     """Record and compare; the status is the program's own. Without words, module and code the base's own command is run."""
     from proftool.contracts import ReportOptions
     from proftool.launch import targets
+    from proftool.launch.ending import ending
     from proftool.reports.diff import render_text
     from proftool.store import open_store
     from proftool.workflows import against, record
@@ -37,7 +38,9 @@ def run(asked: Asked, base_name: str, wishes: Wishes, settings: Settings) -> int
         wishes = replace(wishes, modes=base.run.modes, backends=base.run.backends)
     runs = against.RUNS if asked.runs is None else asked.runs
     request = record.Request(program=program, wishes=wishes, runs=runs, label=asked.label, stdout=2 if asked.json else None)
-    answer = against.record_in_turn(request, base, store, settings, python=asked.python, say=output.talk)
+    # While the program runs a signal is the program's; between two runs it must not leave the worktree behind.
+    with ending():
+        answer = against.record_in_turn(request, base, store, settings, python=asked.python, say=output.talk)
     for notice in store.take_notices():
         output.talk(notice)
     for loss in answer.losses:

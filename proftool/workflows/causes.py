@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import os
 import secrets
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +25,7 @@ from proftool.bench.processes import WORKER, Side
 from proftool.contracts import Mode, ReportOptions
 from proftool.errors import AssetsMissing, BackendFailed, BackendUnavailable
 from proftool.formats import native
+from proftool.launch.whole import run_whole
 from proftool.model.compare import diff as compare_profiles
 from proftool.model.profile import Profile
 from proftool.model.transform import strip_frames
@@ -33,6 +33,8 @@ from proftool.workflows.changed import touched_lines, untracked
 
 Say = Callable[[str], None]
 PROFILE_PAIRS = 6
+END_S = 5.0
+"""So long a recording may take to end when the comparison is told to."""
 PAGES_KEPT = 50
 """Older pages of comparisons are deleted."""
 
@@ -137,15 +139,7 @@ def recorded(argv: Sequence[str], side: Side, *, seed: int, mode: Mode) -> Profi
             *argv,
         ]
         try:
-            done = subprocess.run(
-                command,
-                cwd=side.root,
-                env=env,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                pass_fds=(write,),
-            )
+            done = run_whole(command, cwd=side.root, env=env, pass_fds=(write,), grace_s=END_S)
         finally:
             os.close(write)
             os.close(read)

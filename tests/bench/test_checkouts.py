@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 from proftool.bench.checkouts import Setting, import_roots, sides
 from proftool.bench.processes import discover, measure, measure_command
 from proftool.errors import BackendFailed, UsageError
+from proftool.launch.ending import Ended, ending, undisturbed
 
 SETTINGS = (Setting(python=Path(sys.executable)), Setting(python=Path(sys.executable)))
 SUBJECT = """from settings import FACTOR
@@ -58,6 +61,28 @@ def test_the_repository_is_left_as_it_was(repository: Path) -> None:
     with pytest.raises(RuntimeError, match="on the way"), sides(repository, "base", "base", settings=SETTINGS):
         raise RuntimeError("on the way")
     assert state == [git(repository, *words) for words in looks]
+
+
+def test_a_worktree_that_git_was_interrupted_over_is_removed(repository: Path) -> None:
+    """git locks what it has not filled yet; a locked worktree goes too."""
+    with sides(repository, "base", None, settings=SETTINGS) as (base, _):
+        git(repository, "worktree", "lock", str(base.tree))
+        (base.tree / ".git").unlink()  # half made
+    assert git(repository, "worktree", "list").count("\n") == 1
+
+
+def test_what_must_not_stay_half_done_is_not_disturbed() -> None:
+    """A cancelled job is sent SIGINT and then SIGTERM: the second does not stop what the first began, and is not lost."""
+    done: list[str] = []
+
+    def told_to_end_meanwhile() -> None:
+        with ending(), undisturbed():
+            os.kill(os.getpid(), signal.SIGTERM)
+            done.append("all")
+
+    with pytest.raises(Ended) as told:
+        told_to_end_meanwhile()
+    assert (done, told.value.exit_status) == (["all"], 143)
 
 
 def test_benchmarks_are_found_with_their_parameters(repository: Path) -> None:
