@@ -30,6 +30,7 @@ from proftool.bench.statistics import (
     judge,
     minimum_detectable,
     obvious,
+    obvious_p,
     sign_flip_p,
 )
 
@@ -80,8 +81,8 @@ class Series:
     base: list[Value] = field(default_factory=list[Value])
     new: list[Value] = field(default_factory=list[Value])
     decided: bool = False
-    claimed: Verdict | None = None
-    """Slower or faster, where only the interval is not of use yet."""
+    claimed: Compared | None = None
+    """The answer that said slower or faster, where only the interval is not of use yet."""
     quantity: Literal["time", "peak"] = "time"
     """What is judged: time by the clock, or peak memory."""
     _next_first: SideName | None = None
@@ -136,7 +137,7 @@ class Compared:
     new_ns: Floats
     found: Estimate
     p: float
-    """Adjusted over the suite (Holm)."""
+    """Of the test that decided, adjusted over the suite."""
     verdict: Verdict
     mde: float
     """Relative change that would have been found with 80 % power."""
@@ -144,6 +145,8 @@ class Compared:
     """Median over processes of either side."""
     peak: Estimate
     """Ratio of the peaks, new / base."""
+    test: Literal["signed_rank", "t"] = "signed_rank"
+    """Whose p it is: the sign-flip permutation's, adjusted by Holm, or that of the rule for what is obvious, by Bonferroni."""
     peak_verdict: str = "inconclusive"
     """`more`, `less`, `same` or `inconclusive`, by the same rules as time."""
     involuntary_switches: float = 0.0
@@ -191,17 +194,27 @@ def compare(
         for one, answer in zip(series, _judged(series, plan, free), strict=True):
             if not one.decided:
                 if early:
-                    answer = replace(answer, verdict=obvious(one.log_ratio()))
-                elif one.claimed and sides_with(answer.found, one.claimed):
-                    answer = replace(answer, verdict=one.claimed)
+                    answer = _early(answer, one.log_ratio(), len(series), plan.alpha)
+                elif one.claimed and sides_with(answer.found, one.claimed.verdict):
+                    # More pairs make the interval; what decided stands, with its p.
+                    answer = replace(answer, verdict=one.claimed.verdict, p=one.claimed.p)
                 answers[one.name] = answer
-                one.claimed = answer.verdict if answer.verdict in (Verdict.SLOWER, Verdict.FASTER) else None
+                one.claimed = answer if answer.verdict in (Verdict.SLOWER, Verdict.FASTER) else None
                 one.decided = answer.verdict is not Verdict.INCONCLUSIVE and (early or not is_wide(answer))
         if late or all(one.decided for one in series):
             break
     control = _control(null)
     final = [answers[one.name] for one in series]
     return ([_inconclusive(answer) for answer in final] if control.verdict == "suspect" else final), control
+
+
+def _early(answer: Compared, log_ratio: Floats, n_benchmarks: int, alpha: float) -> Compared:
+    """The answer of few pairs: their signs cannot give a p below 0.03, so where it is a verdict it has the p of the rule that gave it."""
+    p = min(n_benchmarks * obvious_p(log_ratio), 1.0)
+    word = obvious(log_ratio)
+    if word is Verdict.INCONCLUSIVE or p > alpha:
+        return replace(answer, verdict=Verdict.INCONCLUSIVE)
+    return replace(answer, verdict=word, p=p, test="t")
 
 
 def _null_pair(one: Series, order: random.Random) -> float:

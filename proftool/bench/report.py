@@ -62,6 +62,7 @@ def comparison_document(found: Comparison) -> dict[str, object]:
                 "new": {"median": float(np.median(a.new_ns)), "n": len(a.new_ns), "values": a.new_ns.tolist()},
                 "ratio": {"estimate": a.found.ratio, "low": a.found.low, "high": a.found.high},
                 "p": a.p,
+                "test": a.test,
                 "verdict": str(a.verdict),
                 "mde": a.mde if np.isfinite(a.mde) else None,
                 "peak_bytes": {"base": a.peak_bytes[0], "new": a.peak_bytes[1], "verdict": a.peak_verdict},
@@ -136,7 +137,8 @@ def cause_row(cause: Cause) -> dict[str, object]:
 
 def comparison_lines(found: Comparison) -> list[str]:
     """What was compared, then each benchmark with its verdict and its causes."""
-    pairs = max((len(a.base_ns) for a in found.answers), default=0)
+    counts = sorted(len(a.base_ns) for a in found.answers) or [0]
+    pairs = f"{counts[0]}" if counts[0] == counts[-1] else f"{counts[0]} to {counts[-1]}"
     control = found.control.verdict if found.control.ratio is not None else "too few pairs to tell"
     lines = [f"  {found.base} ↔ {found.new}   {pairs} pairs, {found.seconds:.0f} s   A/A control: {control}"]
     # The name of a single command was just typed.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from proftool.bench.pairs import Plan, Series, SideName, compare, one_by_one
+from proftool.bench.pairs import ALPHA, Plan, Series, SideName, compare, one_by_one
 from proftool.bench.processes import Value
 from proftool.bench.statistics import Verdict
 
@@ -49,6 +49,21 @@ def test_an_obvious_effect_stops_at_the_first_look() -> None:
     found, _ = compare([Series(name="it", measure=one_by_one(machine.measure))], Plan(), seed=1)
     assert found[0].verdict is Verdict.SLOWER
     assert len(found[0].base_ns) in (5, 6)
+
+
+def test_a_verdict_has_the_p_of_the_rule_that_decided() -> None:
+    """Slower after five or six pairs has the p of early stopping, not the 0.03 that so many signs give; any other claim has at most alpha,
+    also where more pairs were measured for the interval."""
+    found, _ = compare([Series(name=str(at), measure=one_by_one(DriftingMachine(at, 3.0).measure)) for at in range(3)], Plan(), seed=1)
+    early = [one for one in found if len(one.base_ns) < 10]
+    assert early
+    assert all(one.p < 1e-3 and one.test == "t" for one in early)
+    later = [
+        compare([Series(name="it", measure=one_by_one(DriftingMachine(seed, 1.2).measure))], Plan(), seed=seed)[0][0] for seed in range(30)
+    ]
+    claims = [one for one in later if one.verdict is Verdict.SLOWER]
+    assert len(claims) > 20
+    assert all(one.p <= ALPHA for one in claims)
 
 
 def test_the_first_six_rounds_hold_no_null_pair() -> None:

@@ -16,7 +16,9 @@ from proftool.bench.statistics import (
     judge,
     minimum_detectable,
     obvious,
+    obvious_p,
     sign_flip_p,
+    student_p,
 )
 
 
@@ -114,3 +116,19 @@ def test_what_is_obvious_is_hardly_ever_seen_in_pairs_of_one_program(n_pairs: in
     rng = np.random.default_rng(0)
     for values in (rng.normal(0, 0.25, (40_000, n_pairs)), rng.standard_t(2, (40_000, n_pairs)) * 0.1):
         assert sum(obvious(row) is not Verdict.INCONCLUSIVE for row in values if (row > 0).all() or (row < 0).all()) <= 5
+
+
+@pytest.mark.parametrize(("t", "freedom"), [(22.0, 4), (-77.0, 3), (15.0, 5), (0.3, 1), (2.5, 2), (1.1, 11)])
+def test_student_p_is_that_of_the_distribution(t: float, freedom: int) -> None:
+    """Two-sided p by the finite series is scipy's."""
+    assert student_p(t, freedom) == pytest.approx(2 * stats.t.sf(abs(t), freedom), rel=1e-6)
+
+
+@pytest.mark.parametrize("n_pairs", [5, 6])
+def test_the_p_of_what_is_obvious_is_that_of_its_rule(n_pairs: int) -> None:
+    """Whatever passes has a p of about 1e-4 at most, where the sign-flip p of so few pairs is 0.03 or more."""
+    passed = [row for row in np.random.default_rng(1).normal(0.5, 0.03, (2000, n_pairs)) if obvious(row) is not Verdict.INCONCLUSIVE]
+    assert len(passed) > 100
+    assert max(obvious_p(row) for row in passed) < 1.1e-4
+    assert min(sign_flip_p(row) for row in passed) > 0.03
+    assert obvious_p(np.array([0.2, 0.1, 0.3, 0.2, 0.1, 0.2][:n_pairs])) > 1e-3
