@@ -25,7 +25,6 @@ Measure = Callable[..., "dict[str, Any]"]
 
 QUICK: dict[str, Any] = {"loops": 0, "values": 9, "least_ns": 5_000_000, "warmup_ns": 100_000_000}
 """For a benchmark inside an ordinary run of the tests: under a second for most."""
-LEAST_VALUES = 5
 
 
 class Stats:

@@ -8,10 +8,9 @@ from html import escape
 import numpy as np
 
 from proftool.bench.measured import Measured
-from proftool.bench.pairs import Compared
-from proftool.bench.report import Comparison, calls_told, comparison_lines, measurement_lines
+from proftool.bench.report import measurement_lines
 from proftool.bench.statistics import Floats
-from proftool.units import Unit, people, signed
+from proftool.units import Unit, people
 
 _WIDTH, _LANE, _MARGIN = 720, 46, 14
 _STYLE = """
@@ -31,29 +30,6 @@ def measurement_page(rows: Sequence[Measured]) -> bytes:
         unit = Unit.COUNT if row.clock == "instructions" else Unit.NANOSECONDS
         parts.append(f"<h2>{escape(row.name)}</h2>{_plot([('', 'base', row.values_ns)], unit)}<p>{escape(told[1].strip())}</p>")
     return _page("Benchmarks", f"<p>{len(rows)} benchmarks; a dot is a fresh process, the bar their median</p>", parts)
-
-
-def comparison_page(found: Comparison) -> bytes:
-    """The answer of `ab`: both sides' processes, and the ratio of each pair."""
-    parts: list[str] = []
-    for a in found.answers:
-        ratio = f"{(a.found.ratio - 1) * 100:+.1f} % [{(a.found.low - 1) * 100:+.1f}, {(a.found.high - 1) * 100:+.1f}]"
-        parts.append(
-            f"<h2>{escape(a.name)}: {a.verdict} {ratio}</h2>"
-            + _plot([(found.base, "base", a.base_ns), (found.new, "new", a.new_ns)], Unit.NANOSECONDS)
-            + _causes(found, a)
-        )
-    return _page(f"{found.base} → {found.new}", f"<p>{escape(comparison_lines(found)[0].strip())}</p>", parts)
-
-
-def _causes(found: Comparison, a: Compared) -> str:
-    rows = "".join(
-        f"<tr><td>{'' if c.share is None else f'{c.share * 100:.0f} %'}</td><td>{escape(c.name)}</td>"
-        f"<td>{escape(f'{c.file}:{c.line}' if c.file else c.module or '')}</td><td>{signed(c.delta_ns, Unit.NANOSECONDS)}</td>"
-        f"<td>{escape(calls_told(c))}</td><td>{'edited at ' + escape(c.edited) if c.edited else ''}</td></tr>"
-        for c in found.causes.get(a.name, ())
-    )
-    return f"<table><tr><th>share</th><th>function</th><th></th><th>change</th><th></th><th></th></tr>{rows}</table>" if rows else ""
 
 
 def _plot(lanes: Sequence[tuple[str, str, Floats]], unit: Unit) -> str:

@@ -173,14 +173,14 @@ def _cause_lines(cause: Cause) -> list[str]:
     interval = "" if cause.low_ns is None or cause.high_ns is None else f"  [{signed(cause.low_ns, _NS)}, {signed(cause.high_ns, _NS)}]"
     weak = "" if cause.significant else "   (not significant; the largest change)"
     lines = [f"  {share} {cause.name}   {place}   {signed(cause.delta_ns, _NS)}{interval}{weak}"]
-    told = calls_told(cause)
+    told = _calls_told(cause)
     edited = f"   ← edited at {cause.edited}" if cause.edited else "   ← not edited" if cause.significant else ""
     if told or edited:
         lines.append(f"         {told}{edited}".replace("            ←", "         ←"))
     return lines
 
 
-def calls_told(cause: Cause) -> str:
+def _calls_told(cause: Cause) -> str:
     """`calls 1,000 → 12,000, cost per call unchanged`; empty where no calls were counted."""
     if cause.calls is None or cause.more_calls_ns is None or cause.dearer_calls_ns is None:
         return ""

@@ -25,7 +25,6 @@ from proftool.model.tree import function_total
 from proftool.workflows.bench import Asked, Say, Subject, subjects
 from proftool.workflows.causes import recorded
 
-MOST_PAIRS = 30
 LOOKS = (8, 12, 18, 30)
 ALPHA = 0.01
 
