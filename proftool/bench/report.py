@@ -6,7 +6,7 @@ The document is `proftool.bench/1` of docs/reference/json.md. Times are ns; `rat
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -38,6 +38,8 @@ class Comparison:
     """Benchmark -> did the two processes of its pairs share a processor or take turns?"""
     failed_beside: Mapping[str, str]
     """Benchmark -> what went wrong beside its like, and not one after the other."""
+    left_out: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Benchmark -> why its causes were not looked for."""
 
     @property
     def exit_status(self) -> int:
@@ -70,6 +72,7 @@ def comparison_document(found: Comparison) -> dict[str, object]:
                 "steal_share": a.steal_share,
                 "beside": found.beside[a.name],
                 "causes": [cause_row(cause) for cause in found.causes.get(a.name, ())],
+                "causes_left_out": found.left_out.get(a.name),
                 "page": found.pages.get(a.name),
             }
             for a in found.answers
@@ -136,35 +139,62 @@ def cause_row(cause: Cause) -> dict[str, object]:
 
 
 def comparison_lines(found: Comparison) -> list[str]:
-    """What was compared, then each benchmark with its verdict and its causes."""
+    """What was compared with its verdicts, then the causes."""
+    return [*verdict_lines(found), *cause_lines(found)]
+
+
+def verdict_lines(found: Comparison) -> list[str]:
+    """What was compared, then a line for each benchmark; all of it is known before the causes are looked for."""
     counts = sorted(len(a.base_ns) for a in found.answers) or [0]
     pairs = f"{counts[0]}" if counts[0] == counts[-1] else f"{counts[0]} to {counts[-1]}"
     control = found.control.verdict if found.control.ratio is not None else "too few pairs to tell"
     lines = [f"  {found.base} ↔ {found.new}   {pairs} pairs, {found.seconds:.0f} s   A/A control: {control}"]
-    # The name of a single command was just typed.
-    named = any("::" in a.name for a in found.answers)
     for a in found.answers:
         change = f"{(a.found.ratio - 1) * 100:+.1f} %  [{(a.found.low - 1) * 100:+.1f}, {(a.found.high - 1) * 100:+.1f}]"
         times = f"{people(float(np.median(a.base_ns)), _NS)} → {people(float(np.median(a.new_ns)), _NS)}"
-        claimed = a.verdict in (Verdict.SLOWER, Verdict.FASTER)
-        tail = f"p {_p(a.p)}" if claimed else f"would have seen {a.mde * 100:.1f} %" if np.isfinite(a.mde) else ""
-        name = f"   {a.name}" if named else ""
+        tail = f"p {_p(a.p)}" if _claimed(a) else f"would have seen {a.mde * 100:.1f} %" if np.isfinite(a.mde) else ""
+        # The name of a single command was just typed.
+        name = f"   {a.name}" if _named(found) else ""
         lines.append(f"  {a.verdict.upper():<12} {change}   {times}   {tail}{name}".rstrip())
         if a.name in found.failed_beside:
             lines.append(f"         measured one after the other: beside its like, {found.failed_beside[a.name]}")
+        if not _claimed(a) and a.peak_verdict not in ("same", "inconclusive"):
+            lines.append(_memory(a))
+    if found.control.verdict == "suspect":
+        lines.append("  base differed from itself: this machine was too disturbed to decide anything")
+    return lines
+
+
+def cause_lines(found: Comparison) -> list[str]:
+    """The functions behind each change, its memory, and the page that shows it."""
+    lines: list[str] = []
+    claims = [a for a in found.answers if _claimed(a)]
+    for a in claims:
+        if len(found.answers) > 1:
+            lines.append(f"  {a.name}")
         causes = found.causes.get(a.name, ())
         for cause in causes:
             lines += _cause_lines(cause)
         sure = [cause.share for cause in causes if cause.significant and cause.share is not None]
         if causes and (rest := 1 - sum(sure)) >= 0.005:
             lines.append(f"  {rest * 100:4.0f} %  not significant, not blamed")
-        memory = f"memory peak {people(a.peak_bytes[0], Unit.BYTES)} → {people(a.peak_bytes[1], Unit.BYTES)}  {a.peak_verdict}"
-        if claimed or a.peak_verdict not in ("same", "inconclusive"):
-            page = f"      next: proftool open {found.pages[a.name]}" if a.name in found.pages else ""
-            lines.append(f"         {memory}{page}")
-    if found.control.verdict == "suspect":
-        lines.append("  base differed from itself: this machine was too disturbed to decide anything")
+        if a.name in found.left_out:
+            lines.append(f"         {found.left_out[a.name]}")
+        page = f"      next: proftool open {found.pages[a.name]}" if a.name in found.pages else ""
+        lines.append(f"{_memory(a)}{page}")
     return lines
+
+
+def _claimed(a: Compared) -> bool:
+    return a.verdict in (Verdict.SLOWER, Verdict.FASTER)
+
+
+def _named(found: Comparison) -> bool:
+    return any("::" in a.name for a in found.answers)
+
+
+def _memory(a: Compared) -> str:
+    return f"         memory peak {people(a.peak_bytes[0], Unit.BYTES)} → {people(a.peak_bytes[1], Unit.BYTES)}  {a.peak_verdict}"
 
 
 def _cause_lines(cause: Cause) -> list[str]:

@@ -23,7 +23,15 @@ def ab(
         bool, typer.Option("--instructions", help="Count CPU instructions instead of time: for changes below 1 %.")
     ] = False,
     most_pairs: Annotated[int, typer.Option("--pairs", min=10, max=1000, help="Pairs of processes at most.")] = 60,
-    budget: Annotated[str | None, typer.Option("--budget", metavar="TIME", help="Time for all, such as 2m; default 45 s each.")] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            "--budget",
+            metavar="TIME",
+            help="Time to measure, such as 2m, ten pairs at least; causes get what is left, half of it at least. Default: 45 s for "
+            "each benchmark or command, then six recordings a side of each that changed: some 15 s, or 14 times the program.",
+        ),
+    ] = None,
     apart: Annotated[
         bool, typer.Option("--apart", help="One process after the other: for programs that disturb each other. Less is found.")
     ] = False,
@@ -39,7 +47,7 @@ def ab(
 ) -> int:
     """Is it slower than BASE, and which function is the cause? Exits 0 (no), 1 (yes) or 10 (undecided)."""
     from proftool import settings
-    from proftool.bench.report import comparison_document, comparison_lines
+    from proftool.bench.report import cause_lines, comparison_document, verdict_lines
     from proftool.cli import output as streams
     from proftool.errors import UsageError
     from proftool.store.place import find_place
@@ -86,11 +94,13 @@ def ab(
             streams.data("\n".join(counting.lines(counted)))
         return counted.exit_status
     place.make()
-    answer = work.ab(asked, say=streams.progress)
     if json:
+        answer = work.ab(asked, say=streams.progress)
         streams.document(comparison_document(answer))
     else:
-        streams.data("\n".join(comparison_lines(answer)))
+        answer = work.ab(asked, say=streams.progress, tell=lambda early: streams.data("\n".join(verdict_lines(early))))
+        if told := cause_lines(answer):
+            streams.data("\n".join(told))
     return answer.exit_status
 
 

@@ -5,10 +5,11 @@ The verdict comes from the timed pairs alone. A flagged benchmark is then record
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -37,7 +38,9 @@ TRACE_NS = 100_000_000
 _RUN_WORKER = "import runpy, sys; del sys.argv[0]; runpy.run_path(sys.argv[0], run_name='__main__')"
 """Not as a script: the project of a script is where it lies, and the worker lies in proftool."""
 BUDGET_S = 45.0
-"""For one benchmark or command, when nothing else is said."""
+"""To measure one benchmark or command, when nothing else is said; the causes then take what they need."""
+CAUSES_SHARE = 0.5
+"""Of a budget: so much is left for the causes, also where measuring has used it up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +58,7 @@ class Asked:
     build: str | None = None
     most_pairs: int = 60
     budget_s: float | None = None
+    """To measure; what is left of it, and `CAUSES_SHARE` of it at least, is for the causes. None: 45 s each, and what the causes need."""
     clock: Literal["cpu", "wall"] | None = None
     """None chooses by what the work does."""
     quantity: Literal["time", "peak"] = "time"
@@ -111,8 +115,13 @@ def bench_command(command: Sequence[str], *, python: Path, processes: int = N_PR
     return [Measured.of(" ".join(command), values)]
 
 
-def ab(asked: Asked, *, say: Say) -> Comparison:
-    """Compare the same work at two revisions, or at one and the working tree."""
+def ab(asked: Asked, *, say: Say, tell: Callable[[Comparison], None] | None = None) -> Comparison:
+    """
+    Compare the same work at two revisions, or at one and the working tree.
+
+    Args:
+        tell: is given the verdicts as soon as they are there; the causes take as long again.
+    """
     begin = time.monotonic()
     with checkouts.sides(Path.cwd(), asked.base, asked.head, settings=asked.settings, carry=asked.carry, build=asked.build) as (old, new):
         both: dict[SideName, Side] = {"base": old, "new": new}
@@ -122,22 +131,39 @@ def ab(asked: Asked, *, say: Say) -> Comparison:
         answers, control = compare(
             series, plan, seed=random.randrange(1 << 30), progress=lambda n, most: say(f"pair {n} of at most {most}")
         )
-        seconds = time.monotonic() - begin
-        explained: dict[str, Explained] = {}
-        for answer, one in zip(answers, found, strict=True):
-            if asked.with_causes and answer.verdict in (Verdict.SLOWER, Verdict.FASTER) and asked.quantity == "time":
-                explained[answer.name] = explain(answer, one.work, both, asked.pages, say)
-    return Comparison(
-        base=old.name,
-        new=new.name,
-        answers=tuple(answers),
-        control=control,
+        comparison = Comparison(
+            base=old.name,
+            new=new.name,
+            answers=tuple(answers),
+            control=control,
+            causes={},
+            pages={},
+            seconds=time.monotonic() - begin,
+            beside={one.series.name: one.sharing.is_beside for one in found},
+            failed_beside={one.series.name: one.sharing.failed for one in found if one.sharing.failed},
+        )
+        if tell is not None:
+            tell(comparison)
+        works = {one.series.name: one.work for one in found}
+        explained = _explained(asked, comparison, works, both, begin, say) if asked.with_causes and asked.quantity == "time" else {}
+    return replace(
+        comparison,
         causes={name: one.causes for name, one in explained.items()},
         pages={name: one.page for name, one in explained.items() if one.page},
-        seconds=seconds,
-        beside={one.series.name: one.sharing.is_beside for one in found},
-        failed_beside={one.series.name: one.sharing.failed for one in found if one.sharing.failed},
+        left_out={name: one.left_out for name, one in explained.items() if one.left_out},
     )
+
+
+def _explained(
+    asked: Asked, found: Comparison, works: Mapping[str, Work], both: Mapping[SideName, Side], begin: float, say: Say
+) -> dict[str, Explained]:
+    """The causes of what is slower or faster, the largest change first, since the time may not be enough for all."""
+    until: float | None = None
+    if asked.budget_s is not None:
+        until = max(begin + asked.budget_s, time.monotonic() + CAUSES_SHARE * asked.budget_s)
+    claims = [a for a in found.answers if a.verdict in (Verdict.SLOWER, Verdict.FASTER)]
+    claims.sort(key=lambda a: -abs(math.log(a.found.ratio)))
+    return {a.name: explain(a, works[a.name], both, asked.pages, say, until=until) for a in claims}
 
 
 def subjects(asked: Asked, both: Mapping[SideName, Side]) -> list[Subject]:

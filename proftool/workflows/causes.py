@@ -11,6 +11,7 @@ import os
 import secrets
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,10 @@ from proftool.workflows.changed import touched_lines, untracked
 
 Say = Callable[[str], None]
 PROFILE_PAIRS = 6
+LEAST_PROFILE_PAIRS = 4
+"""Of fewer recordings a side no function can be told: four against four have 70 splits."""
+START_S = 0.5
+"""Of one recording, beside the work itself: its process, and reading what it left."""
 END_S = 5.0
 """So long a recording may take to end when the comparison is told to."""
 PAGES_KEPT = 50
@@ -54,25 +59,46 @@ class Work:
 class Explained:
     """The functions behind one benchmark's change."""
 
-    causes: tuple[Cause, ...]
-    page: str | None
+    causes: tuple[Cause, ...] = ()
+    page: str | None = None
     """Name for `proftool open`; None where the viewer was not built."""
+    left_out: str | None = None
+    """Why there are no causes."""
 
 
-def explain(answer: Compared, work: Work, both: Mapping[SideName, Side], pages: Path | None, say: Say) -> Explained:
-    """Record both sides in turn and say which functions changed."""
+def explain(
+    answer: Compared, work: Work, both: Mapping[SideName, Side], pages: Path | None, say: Say, *, until: float | None = None
+) -> Explained:
+    """
+    Record both sides in turn and say which functions changed.
+
+    Args:
+        until: by the monotonic clock; what cannot be recorded by then is left out, and a pair that has begun is ended.
+    """
     profiles: dict[str, list[Profile]] = {"base": [], "new": []}
     middle = {"base": float(np.median(answer.base_ns)), "new": float(np.median(answer.new_ns))}
+    begin = time.monotonic()
+    pair_s = 2 * START_S + (middle["base"] + middle["new"]) * work.runs / 1e9
     for pair in range(PROFILE_PAIRS):
+        if pair:
+            pair_s = (time.monotonic() - begin) / pair
+        # Recordings that are too few to tell anything are not begun.
+        if until is not None and time.monotonic() + pair_s * max(LEAST_PROFILE_PAIRS - pair, 1) > until:
+            break
         say(f"{answer.name} is {answer.verdict}: recording pair {pair + 1} of {PROFILE_PAIRS}")
         for side in ("base", "new") if pair % 2 else ("new", "base"):
             raw = recorded(work.argv, both[side], seed=pair + 1, mode=Mode.SAMPLE)
             profiles[side].append(brought_to(raw, answer.clock, middle[side] * work.runs))
+    if len(profiles["new"]) < LEAST_PROFILE_PAIRS:
+        needed = np.ceil(pair_s * (PROFILE_PAIRS + 1))
+        return Explained(
+            left_out=f"causes were not looked for: the budget is used up, and they take about {needed:.0f} s; raise `--budget`"
+        )
     found = compare_profiles(profiles["base"], profiles["new"], metric="wall_time", names=(both["base"].name, both["new"].name), force=True)
     found = judged(found, profiles["base"], profiles["new"], answer)
     say(f"{answer.name}: counting calls")
     calls: tuple[Calls, Calls] | None = None
-    if _backend(Mode.TRACE) is not None:
+    if _backend(Mode.TRACE) is not None and (until is None or time.monotonic() + pair_s <= until):
         old, new = (calls_of(recorded(work.traced, both[side], seed=1, mode=Mode.TRACE), work.traced_runs) for side in ("base", "new"))
         calls = (old, new)
     named = causes(found, answer, work.runs, calls, touched(both, "new"), touched(both, "base"))
