@@ -24,6 +24,7 @@ import os
 import resource
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from types import ModuleType
 from typing import Any, cast
@@ -276,6 +277,19 @@ def outside(root: str) -> dict[str, str]:
     return wrong
 
 
+def complain(error: BaseException) -> None:
+    """Its traceback on stderr without the frames of this file and of the import machinery: the user's benchmark failed, not we."""
+    told = traceback.TracebackException.from_exception(error)
+    rest: list[traceback.TracebackException | None] = [told]
+    while rest:
+        one = rest.pop()
+        if one is not None:
+            own = [frame for frame in one.stack if frame.filename != __file__ and not frame.filename.startswith("<frozen importlib")]
+            one.stack[:] = own
+            rest += [one.__cause__, one.__context__]
+    sys.stderr.write("".join(told.format()))
+
+
 def main(argv: list[str]) -> dict[str, Any]:
     """Do what the arguments say; the answer goes to the descriptor."""
     verb, path = argv[:2]
@@ -300,6 +314,10 @@ if __name__ == "__main__":
     descriptor = int(os.environ.pop("PROFTOOL_BENCH_FD"))
     os.set_inheritable(descriptor, False)
     sys.path[:] = [place for place in sys.path if place != os.path.dirname(os.path.abspath(__file__))]
-    told = json.dumps(main(sys.argv[1:])).encode()
+    try:
+        told = json.dumps(main(sys.argv[1:])).encode()
+    except Exception as error:
+        complain(error)
+        raise SystemExit(1) from None
     with os.fdopen(descriptor, "wb") as out:
         out.write(told)

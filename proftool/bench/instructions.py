@@ -83,7 +83,7 @@ def count(side: Side, command: Sequence[str], *, descriptor: int | None = None) 
         if done.returncode:
             said = done.stderr.decode(errors="replace").strip().splitlines()
             raise BackendFailed(
-                f"`{' '.join(command[:3])}` ended with status {done.returncode} while its instructions were counted on side {side.name}",
+                f"`{' '.join(command[:3])}` ended with status {done.returncode} while its instructions were counted{side.where}",
                 cause="\n       ".join(said[-8:]) or "it said nothing on stderr",
                 fix="run it by itself first; what needs processor features that valgrind lacks cannot be counted",
             )

@@ -10,9 +10,10 @@ inconclusive.
 
 from __future__ import annotations
 
+import contextlib
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -33,6 +34,7 @@ from proftool.bench.statistics import (
     obvious_p,
     sign_flip_p,
 )
+from proftool.errors import BackendFailed
 
 SideName = Literal["base", "new"]
 Measure = Callable[[tuple[SideName, SideName], int], tuple[Value, Value]]
@@ -81,6 +83,8 @@ class Series:
     base: list[Value] = field(default_factory=list[Value])
     new: list[Value] = field(default_factory=list[Value])
     decided: bool = False
+    failed: BackendFailed | None = None
+    """Why it is measured no more."""
     claimed: Compared | None = None
     """The answer that said slower or faster, where only the interval is not of use yet."""
     quantity: Literal["time", "peak"] = "time"
@@ -168,7 +172,12 @@ class NullControl:
 def compare(
     series: Sequence[Series], plan: Plan, *, seed: int, progress: Callable[[int, int], None] | None = None
 ) -> tuple[list[Compared], NullControl]:
-    """Measure until every benchmark is decided or the pairs are used up."""
+    """
+    Measure until every benchmark is decided or the pairs are used up; one that fails is `failed` and has no answer.
+
+    Raises:
+        BackendFailed: all of them failed.
+    """
     order = random.Random(seed)
     null: list[float] = []
     begin, done, spent, free = time.monotonic(), 0, 0.0, 0.0
@@ -178,11 +187,18 @@ def compare(
         while done < look and not late:
             open_series = [s for s in series if not s.decided]
             for one in order.sample(open_series, len(open_series)):
-                base, new = one.pair(order)
-                one.base.append(base)
-                one.new.append(new)
-            if done >= plan.null_from and (done - plan.null_from) % plan.null_every == 0:
-                null.append(_null_pair(order.choice(open_series), order))
+                with _failing(one):
+                    base, new = one.pair(order)
+                    one.base.append(base)
+                    one.new.append(new)
+            open_series = [s for s in open_series if s.failed is None]
+            if open_series and done >= plan.null_from and (done - plan.null_from) % plan.null_every == 0:
+                chosen = order.choice(open_series)
+                with _failing(chosen):
+                    null.append(_null_pair(chosen, order))
+            live = [s for s in series if s.failed is None]
+            if not live and series[0].failed is not None:
+                raise series[0].failed
             done += 1
             if progress:
                 progress(done, plan.most_pairs)
@@ -191,10 +207,11 @@ def compare(
         if not early:
             share = 1.0 if late else look / plan.most_pairs
             free, spent = alpha_spent(share, plan.alpha) - spent, alpha_spent(share, plan.alpha)
-        for one, answer in zip(series, _judged(series, plan, free), strict=True):
+        live = [s for s in series if s.failed is None]
+        for one, answer in zip(live, _judged(live, plan, free), strict=True):
             if not one.decided:
                 if early:
-                    answer = _early(answer, one.log_ratio(), len(series), plan.alpha)
+                    answer = _early(answer, one.log_ratio(), len(live), plan.alpha)
                 elif one.claimed and sides_with(answer.found, one.claimed.verdict):
                     # More pairs make the interval; what decided stands, with its p.
                     answer = replace(answer, verdict=one.claimed.verdict, p=one.claimed.p)
@@ -204,8 +221,17 @@ def compare(
         if late or all(one.decided for one in series):
             break
     control = _control(null)
-    final = [answers[one.name] for one in series]
+    final = [answers[one.name] for one in series if one.failed is None]
     return ([_inconclusive(answer) for answer in final] if control.verdict == "suspect" else final), control
+
+
+@contextlib.contextmanager
+def _failing(one: Series) -> Generator[None]:
+    """What fails takes its benchmark out, and the others go on."""
+    try:
+        yield
+    except BackendFailed as problem:
+        one.failed, one.decided = problem, True
 
 
 def _early(answer: Compared, log_ratio: Floats, n_benchmarks: int, alpha: float) -> Compared:

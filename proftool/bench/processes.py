@@ -44,6 +44,11 @@ class Side:
     """The root of its checkout, where `root` lies below that."""
 
     @property
+    def where(self) -> str:
+        """For messages: ` on side v1.0`; empty where there is one side alone, which has no name."""
+        return f" on side {self.name}" if self.name else ""
+
+    @property
     def tree(self) -> Path:
         """Where its code lies."""
         return self.checkout or self.root
@@ -188,8 +193,18 @@ class Running:
         )
 
 
-def discover(paths: Sequence[Path], side: Side) -> list[tuple[Path, str]]:
-    """Benchmarks as (file relative to the side's root, name), from `bench_*.py` of folders and from files as named."""
+@dataclass(frozen=True, slots=True)
+class Discovered:
+    """The benchmarks of a side."""
+
+    benchmarks: list[tuple[Path, str]]
+    """(file relative to the side's root, name)."""
+    failed: dict[Path, BackendFailed]
+    """Files that cannot be listed: they raise when they are imported."""
+
+
+def discover(paths: Sequence[Path], side: Side) -> Discovered:
+    """Benchmarks from `bench_*.py` of folders and from files as named."""
     files: list[Path] = []
     for path in paths:
         place = path if path.is_absolute() else side.root / path
@@ -203,10 +218,15 @@ def discover(paths: Sequence[Path], side: Side) -> list[tuple[Path, str]]:
                 cause=f"it does not exist below {side.root}",
                 fix="name a folder with bench_*.py files, or such a file",
             )
-    found: list[tuple[Path, str]] = []
+    found = Discovered([], {})
     for file in files:
-        listing = msgspec.json.decode(_worker(side, ["list", str(file)], seed=0), type=_Listing)
-        found += [(file.relative_to(side.root) if file.is_relative_to(side.root) else file, name) for name in listing.benchmarks]
+        shown = file.relative_to(side.root) if file.is_relative_to(side.root) else file
+        try:
+            listing = msgspec.json.decode(_worker(side, ["list", str(file)], seed=0), type=_Listing)
+        except BackendFailed as problem:
+            found.failed[shown] = problem
+        else:
+            found.benchmarks.extend((shown, name) for name in listing.benchmarks)
     return found
 
 
@@ -263,12 +283,10 @@ def command_value(process: Running, side: Side, command: Sequence[str]) -> Value
     raw = process.answer()
     told = msgspec.json.decode(raw, type=_Started) if raw else _Started(error="its starter died")
     if told.error:
-        raise UsageError(
-            f"`{command[0]}` cannot be started on side {side.name}", cause=told.error, fix="name a command that runs in the checkout"
-        )
+        raise UsageError(f"`{command[0]}` cannot be started{side.where}", cause=told.error, fix="name a command that runs in the checkout")
     if told.status or told.signal:
         how = f"was ended by signal {told.signal}" if told.signal else f"ended with status {told.status}"
-        raise process.failed(f"`{' '.join(command)}` on side {side.name} {how}")
+        raise process.failed(f"`{' '.join(command)}`{side.where} {how}")
     return Value(
         cpu_ns=told.cpu_ns,
         wall_ns=told.wall_ns,
@@ -308,5 +326,10 @@ def worker_answer(process: Running, side: Side, arguments: Sequence[str]) -> byt
     """What a worker with these arguments answers."""
     told = process.answer()
     if not told:
-        raise process.failed(f"benchmark `{' '.join(arguments[1:3])}` failed on side {side.name}")
+        verb, path, *rest = arguments
+        file = Path(path)
+        shown = (file.relative_to(side.root) if file.is_relative_to(side.root) else file).as_posix()
+        if verb == "list":
+            raise process.failed(f"the benchmarks of `{shown}` cannot be listed{side.where}")
+        raise process.failed(f"benchmark `{shown}{f'::{rest[0]}' if verb == 'run' else ''}` failed{side.where}")
     return told

@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from proftool.bench.causes import SAME_COST, Cause
+from proftool.bench.failures import Failure
 from proftool.bench.measured import Measured
 from proftool.bench.pairs import Compared, NullControl
 from proftool.bench.statistics import Floats, Verdict
+from proftool.errors import BackendFailed
 from proftool.units import Unit, people, signed
 
 METRICS = {"cpu": "cpu_time", "wall": "wall_time", "instructions": "instructions"}
@@ -38,12 +40,18 @@ class Comparison:
     """Benchmark -> did the two processes of its pairs share a processor or take turns?"""
     failed_beside: Mapping[str, str]
     """Benchmark -> what went wrong beside its like, and not one after the other."""
+    failed: tuple[Failure, ...] = ()
+    only_base: tuple[str, ...] = ()
+    """Benchmarks that the other side lacks."""
+    only_new: tuple[str, ...] = ()
     left_out: Mapping[str, str] = field(default_factory=dict[str, str])
     """Benchmark -> why its causes were not looked for."""
 
     @property
     def exit_status(self) -> int:
-        """0 nothing is slower, 1 something is, 10 undecided."""
+        """0 nothing is slower, 1 something is, 10 undecided, 5 a benchmark failed."""
+        if self.failed:
+            return BackendFailed.exit_code
         verdicts = {a.verdict for a in self.answers}
         return 1 if Verdict.SLOWER in verdicts else 10 if Verdict.INCONCLUSIVE in verdicts else 0
 
@@ -77,6 +85,8 @@ def comparison_document(found: Comparison) -> dict[str, object]:
             }
             for a in found.answers
         ],
+        "failed": [one.row for one in found.failed],
+        "only_in": {"base": list(found.only_base), "new": list(found.only_new)},
         "null_control": {
             "verdict": found.control.verdict,
             "pairs": found.control.n_pairs,
@@ -86,7 +96,7 @@ def comparison_document(found: Comparison) -> dict[str, object]:
     }
 
 
-def measurement_document(rows: Sequence[Measured]) -> dict[str, object]:
+def measurement_document(rows: Sequence[Measured], failed: Sequence[Failure] = ()) -> dict[str, object]:
     """The answer of `bench`: one side, no verdict."""
     return {
         "schema": "proftool.bench/1",
@@ -115,6 +125,7 @@ def measurement_document(rows: Sequence[Measured]) -> dict[str, object]:
             }
             for row in rows
         ],
+        "failed": [one.row for one in failed],
         "null_control": None,
     }
 
@@ -160,6 +171,10 @@ def verdict_lines(found: Comparison) -> list[str]:
             lines.append(f"         measured one after the other: beside its like, {found.failed_beside[a.name]}")
         if not _claimed(a) and a.peak_verdict not in ("same", "inconclusive"):
             lines.append(_memory(a))
+    lines += [one.line for one in found.failed]
+    for side, names in (("base", found.only_base), ("new", found.only_new)):
+        if names:
+            lines.append(f"  only in {side}: {', '.join(names)}")
     if found.control.verdict == "suspect":
         lines.append("  base differed from itself: this machine was too disturbed to decide anything")
     return lines

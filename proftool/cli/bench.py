@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+if TYPE_CHECKING:
+    from proftool.bench.failures import Failure
 from proftool.cli.options import Json, Quiet
 
 
@@ -31,6 +33,7 @@ def bench(
     from proftool import settings
     from proftool.bench.report import measurement_document, measurement_lines
     from proftool.cli import output as streams
+    from proftool.errors import BackendFailed
     from proftool.store.place import find_place
     from proftool.workflows import bench as work
     from proftool.workflows import bench_history as past
@@ -48,6 +51,7 @@ def bench(
         return 0
     check = past.writer(output, format)
     files = [path for path in paths or () if path.suffix == ".json"]
+    failed: tuple[Failure, ...] = ()
     if files:
         rows = past.read(files)
     elif instructions:
@@ -56,17 +60,18 @@ def bench(
         rows = counting.bench(paths or [], after, python=work.interpreter(python), say=streams.progress)
     else:
         interpreter = work.interpreter(python)
-        rows = (
+        session = (
             work.bench_command(after, python=interpreter, processes=processes, say=streams.progress)
             if after
             else work.bench(paths or [], python=interpreter, processes=processes, say=streams.progress)
         )
+        rows, failed = session.rows, session.failed
         past.keep(folder, rows, interpreter)
     if output is not None and check is not None:
-        write_file(output, check(rows))
+        write_file(output, check(rows, failed))
         streams.talk(f"wrote `{output}`")
     if json:
-        streams.document(measurement_document(rows))
+        streams.document(measurement_document(rows, failed))
     else:
-        streams.data("\n".join(measurement_lines(rows)))
-    return 0
+        streams.data("\n".join([*measurement_lines(rows), *(one.line for one in failed)]))
+    return BackendFailed.exit_code if failed else 0

@@ -19,12 +19,13 @@ import msgspec
 from proftool.bench import checkouts
 from proftool.bench.beside import TURN_NS, Commands, Sharing, benchmark_pair, is_single, turns
 from proftool.bench.checkouts import Setting
+from proftool.bench.failures import Failure, all_failed
 from proftool.bench.measured import Measured
 from proftool.bench.pairs import Plan, Series, SideName, compare
 from proftool.bench.processes import WORKER, Side, Value, discover, does_work, measure, measure_command, seen_outside
 from proftool.bench.report import Comparison
 from proftool.bench.statistics import Verdict
-from proftool.errors import UsageError
+from proftool.errors import BackendFailed, UsageError
 from proftool.launch.interpreter import inspect
 from proftool.workflows.causes import Explained, Work, explain
 
@@ -39,6 +40,7 @@ _RUN_WORKER = "import runpy, sys; del sys.argv[0]; runpy.run_path(sys.argv[0], r
 """Not as a script: the project of a script is where it lies, and the worker lies in proftool."""
 BUDGET_S = 45.0
 """To measure one benchmark or command, when nothing else is said; the causes then take what they need."""
+SIDES: tuple[SideName, SideName] = ("base", "new")
 CAUSES_SHARE = 0.5
 """Of a budget: so much is left for the causes, also where measuring has used it up."""
 
@@ -69,6 +71,24 @@ class Asked:
     """Runs of a command one after the other, for programs that disturb each other."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subjects:
+    """What is compared, and what cannot be."""
+
+    of: list[Subject]
+    failed: tuple[Failure, ...] = ()
+    only_base: tuple[str, ...] = ()
+    only_new: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """What `bench` measured, and what failed."""
+
+    rows: list[Measured]
+    failed: tuple[Failure, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Subject:
     """One benchmark or command that both sides have."""
@@ -80,14 +100,16 @@ class Subject:
 
 def here(python: Path) -> Side:
     """The working folder as a side of its own."""
-    return Side(name="here", root=Path.cwd(), python=python)
+    return Side(name="", root=Path.cwd(), python=python)
 
 
-def bench(paths: Sequence[Path], *, python: Path, processes: int = N_PROCESSES, say: Say) -> list[Measured]:
-    """One value a process of every benchmark below the paths, round-robin so that all meet the same machine."""
+def bench(paths: Sequence[Path], *, python: Path, processes: int = N_PROCESSES, say: Say) -> Session:
+    """One value a process of every benchmark below the paths, round-robin so that all meet one machine; BackendFailed where all fail."""
     side = here(python)
-    found = discover(paths or [Path()], side)
-    if not found:
+    discovered = discover(paths or [Path()], side)
+    failed = [Failure(name=file.as_posix(), error=error) for file, error in discovered.failed.items()]
+    found = discovered.benchmarks
+    if not found and not failed:
         raise UsageError(
             "no benchmarks found",
             cause="no function named `bench_*` in files named `bench_*.py`, and no test that asks for the fixture `benchmark`",
@@ -96,14 +118,20 @@ def bench(paths: Sequence[Path], *, python: Path, processes: int = N_PROCESSES, 
     order = random.Random(0)
     values: dict[tuple[Path, str], list[Value]] = {one: [] for one in found}
     for done in range(processes):
-        for file, name in order.sample(found, len(found)):
+        for file, name in order.sample([*values], len(values)):
             seen = values[file, name]
-            seen.append(measure(side, file, name, seed=order.randrange(1, 1 << 32), loops=seen[0].loops if seen else 0))
+            try:
+                seen.append(measure(side, file, name, seed=order.randrange(1, 1 << 32), loops=seen[0].loops if seen else 0))
+            except BackendFailed as error:
+                failed.append(Failure(name=f"{file.as_posix()}::{name}", error=error))
+                del values[file, name]
         say(f"{done + 1} of {processes} processes each")
-    return [Measured.of(f"{file.as_posix()}::{name}", own) for (file, name), own in values.items()]
+    if not values:
+        raise all_failed(failed)
+    return Session(rows=[Measured.of(f"{file.as_posix()}::{name}", own) for (file, name), own in values.items()], failed=tuple(failed))
 
 
-def bench_command(command: Sequence[str], *, python: Path, processes: int = N_PROCESSES, say: Say) -> list[Measured]:
+def bench_command(command: Sequence[str], *, python: Path, processes: int = N_PROCESSES, say: Say) -> Session:
     """One value a run of a command line."""
     side = here(python)
     order = random.Random(0)
@@ -112,7 +140,7 @@ def bench_command(command: Sequence[str], *, python: Path, processes: int = N_PR
     for done in range(processes):
         values.append(measure_command(side, words, seed=order.randrange(1, 1 << 32)))
         say(f"{done + 1} of {processes} runs")
-    return [Measured.of(" ".join(command), values)]
+    return Session(rows=[Measured.of(" ".join(command), values)])
 
 
 def ab(asked: Asked, *, say: Say, tell: Callable[[Comparison], None] | None = None) -> Comparison:
@@ -125,12 +153,14 @@ def ab(asked: Asked, *, say: Say, tell: Callable[[Comparison], None] | None = No
     begin = time.monotonic()
     with checkouts.sides(Path.cwd(), asked.base, asked.head, settings=asked.settings, carry=asked.carry, build=asked.build) as (old, new):
         both: dict[SideName, Side] = {"base": old, "new": new}
-        found = subjects(asked, both)
+        chosen = subjects(asked, both)
+        found = chosen.of
         series = [one.series for one in found]
         plan = Plan(most_pairs=asked.most_pairs, most_seconds=BUDGET_S * len(series) if asked.budget_s is None else asked.budget_s)
         answers, control = compare(
             series, plan, seed=random.randrange(1 << 30), progress=lambda n, most: say(f"pair {n} of at most {most}")
         )
+        late = [Failure(name=one.name, error=one.failed) for one in series if one.failed is not None]
         comparison = Comparison(
             base=old.name,
             new=new.name,
@@ -141,6 +171,9 @@ def ab(asked: Asked, *, say: Say, tell: Callable[[Comparison], None] | None = No
             seconds=time.monotonic() - begin,
             beside={one.series.name: one.sharing.is_beside for one in found},
             failed_beside={one.series.name: one.sharing.failed for one in found if one.sharing.failed},
+            failed=(*chosen.failed, *late),
+            only_base=chosen.only_base,
+            only_new=chosen.only_new,
         )
         if tell is not None:
             tell(comparison)
@@ -166,10 +199,10 @@ def _explained(
     return {a.name: explain(a, works[a.name], both, asked.pages, say, until=until) for a in claims}
 
 
-def subjects(asked: Asked, both: Mapping[SideName, Side]) -> list[Subject]:
-    """What is compared; each side has run once, and only its own code."""
+def subjects(asked: Asked, both: Mapping[SideName, Side]) -> Subjects:
+    """What is compared, one at least; each side has run once, and only its own code."""
     if asked.command is not None:
-        return [_of_command(asked, both)]
+        return Subjects(of=[_of_command(asked, both)])
     return _of_benchmarks(asked, both)
 
 
@@ -203,35 +236,55 @@ def _of_command(asked: Asked, both: Mapping[SideName, Side]) -> Subject:
     return Subject(series, Work(words, 1, words, 1), sharing)
 
 
-def _of_benchmarks(asked: Asked, both: Mapping[SideName, Side]) -> list[Subject]:
+def _of_benchmarks(asked: Asked, both: Mapping[SideName, Side]) -> Subjects:
     paths = [Path(asked.only.partition("::")[0])] if asked.only else asked.paths or [Path()]
-    found = {side: discover(paths, both[side]) for side in ("base", "new")}
-    common = [one for one in found["new"] if one in found["base"]]
-    if asked.only:
-        common = [one for one in common if one[1] == (asked.only or "").partition("::")[2]]
-    if not common:
+    listed = {side: discover(paths, both[side]) for side in SIDES}
+    failed = [Failure(name=file.as_posix(), error=error, side=side) for side in SIDES for file, error in listed[side].failed.items()]
+    # Of a file that one side cannot list, nobody knows what it lacks.
+    unknown = {file for side in SIDES for file in listed[side].failed}
+    found = {side: [one for one in listed[side].benchmarks if one[0] not in unknown and _is_asked(asked, one[1])] for side in SIDES}
+    only = {
+        side: tuple(f"{file.as_posix()}::{name}" for file, name in found[side] if (file, name) not in found[other])
+        for side, other in ((SIDES[0], SIDES[1]), (SIDES[1], SIDES[0]))
+    }
+    result: list[Subject] = []
+    for file, name in (one for one in found["new"] if one in found["base"]):
+        first: dict[SideName, Value] = {}
+        for side in SIDES:
+            try:
+                first[side] = measure(both[side], file, name, seed=1, least_ns=TURN_NS)
+            except BackendFailed as error:
+                failed.append(Failure(name=f"{file.as_posix()}::{name}", error=error, side=side))
+        if len(first) == len(SIDES):
+            result.append(_of_benchmark(asked, both, file, name, first))
+    if not result:
+        if failed:
+            raise all_failed(failed)
+        lacks = "; ".join(f"only in {side}: {', '.join(only[side])}" for side in SIDES if only[side])
         raise UsageError(
             "no benchmark is on both sides",
-            cause="functions named `bench_*` in files named `bench_*.py` are looked for",
+            cause=lacks or "functions named `bench_*` in files named `bench_*.py` are looked for",
             fix="compare a command instead: `proftool ab BASE -- python app.py`",
         )
-    result: list[Subject] = []
-    for file, name in common:
-        first = {side: measure(both[side], file, name, seed=1, least_ns=TURN_NS) for side in ("base", "new")}
-        for side in ("base", "new"):
-            _refuse_outside(both[side], first[side].outside)
-        own = first["base"]
-        clock: Literal["cpu", "wall"] = asked.clock or ("cpu" if does_work([*first.values()]) else "wall")
-        apart = partial(measure, file=file, name=name, loops=own.loops, values=turns(own))
-        beside = partial(benchmark_pair, file=file, name=name, loops=own.loops, values=turns(own), bound=clock == "cpu")
-        sharing = Sharing(
-            both,
-            lambda side, seed, apart=apart: apart(side, seed=seed),
-            None if asked.apart else lambda sides, seed, beside=beside: beside(sides, seed=seed),
-        )
-        series = Series(name=f"{file.as_posix()}::{name}", measure=sharing.pair, clock=clock, quantity=asked.quantity)
-        result.append(Subject(series, work_of(both["base"], file, name, own), sharing))
-    return result
+    return Subjects(of=result, failed=tuple(failed), only_base=only["base"], only_new=only["new"])
+
+
+def _is_asked(asked: Asked, name: str) -> bool:
+    return asked.only is None or name == asked.only.partition("::")[2]
+
+
+def _of_benchmark(asked: Asked, both: Mapping[SideName, Side], file: Path, name: str, first: Mapping[SideName, Value]) -> Subject:
+    for side in SIDES:
+        _refuse_outside(both[side], first[side].outside)
+    own = first["base"]
+    clock: Literal["cpu", "wall"] = asked.clock or ("cpu" if does_work([*first.values()]) else "wall")
+    apart = partial(measure, file=file, name=name, loops=own.loops, values=turns(own))
+    beside = partial(benchmark_pair, file=file, name=name, loops=own.loops, values=turns(own), bound=clock == "cpu")
+    sharing = Sharing(
+        both, lambda side, seed: apart(side, seed=seed), None if asked.apart else lambda sides, seed: beside(sides, seed=seed)
+    )
+    series = Series(name=f"{file.as_posix()}::{name}", measure=sharing.pair, clock=clock, quantity=asked.quantity)
+    return Subject(series, work_of(both["base"], file, name, own), sharing)
 
 
 def work_of(side: Side, file: Path, name: str, first: Value) -> Work:

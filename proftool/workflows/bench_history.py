@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from proftool.bench import exchange, history
+from proftool.bench.failures import Failure
 from proftool.bench.history import Series
 from proftool.bench.measured import Measured
 from proftool.bench.page import measurement_page
@@ -104,7 +105,7 @@ def read(files: Sequence[Path]) -> list[Measured]:
     return [row for file in files for row in exchange.read(file)]
 
 
-def writer(output: Path | None, form: str) -> Callable[[Sequence[Measured]], bytes] | None:
+def writer(output: Path | None, form: str) -> Callable[[Sequence[Measured], Sequence[Failure]], bytes] | None:
     """How results become that file, refused before anything is measured."""
     known = ("proftool", *exchange.FORMATS)
     if form not in known:
@@ -115,11 +116,11 @@ def writer(output: Path | None, form: str) -> Callable[[Sequence[Measured]], byt
         return None
     match output.suffix:
         case ".html" | ".htm":
-            return measurement_page
+            return lambda rows, _failed: measurement_page(rows)
         case ".json" if form == "proftool":
-            return lambda rows: json.dumps(measurement_document(rows), indent=1).encode()
+            return lambda rows, failed: json.dumps(measurement_document(rows, failed), indent=1).encode()
         case ".json":
-            return lambda rows: exchange.write(rows, form)
+            return lambda rows, _failed: exchange.write(rows, form)
         case suffix:
             raise UsageError(
                 f"results are not written as `{suffix or output}`", cause="the file's ending says the form", fix="end it in .html or .json"

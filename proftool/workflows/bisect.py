@@ -162,7 +162,7 @@ def _side(asked: Asked, function: str | None, half: float, say: Say) -> tuple[fl
 
 
 def _series(asked: Asked, function: str | None, both: Mapping[SideName, Side]) -> Series:
-    found: Sequence[Subject] = subjects(asked, both)
+    found: Sequence[Subject] = subjects(asked, both).of
     if len(found) > 1:
         raise UsageError(
             "several benchmarks to look for", cause=f"{len(found)} are on both sides", fix="name one: `--bench file.py::bench_name`"

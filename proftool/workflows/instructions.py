@@ -89,7 +89,10 @@ def _counters(paths: Sequence[Path], command: Sequence[str] | None, side: Side, 
         return {
             " ".join(command): lambda own: float(count(own, [str(own.python) if words[0] == str(side.python) else words[0], *words[1:]]))
         }
-    found = discover(paths or [Path()], side)
+    discovered = discover(paths or [Path()], side)
+    if discovered.failed:
+        raise next(iter(discovered.failed.values()))
+    found = discovered.benchmarks
     if not found:
         raise UsageError("no benchmarks found", cause="no function named `bench_*` in files named `bench_*.py`", fix="name a file")
     made: dict[str, Callable[[Side], float]] = {}

@@ -88,7 +88,7 @@ def test_what_must_not_stay_half_done_is_not_disturbed() -> None:
 def test_benchmarks_are_found_with_their_parameters(repository: Path) -> None:
     """Functions named bench_*, one row a parameter, coroutines too."""
     with sides(repository, "base", None, settings=SETTINGS) as (_, new):
-        names = [name for _, name in discover([Path()], new)]
+        names = [name for _, name in discover([Path()], new).benchmarks]
     assert names == ["bench_sum", "bench_sizes[10]", "bench_sizes[1000]", "bench_async"]
 
 

@@ -76,7 +76,7 @@ def test_what_waits_is_judged_by_wall_time(side: Side) -> None:
 
 def test_tests_with_the_fixture_are_benchmarks(side: Side) -> None:
     """They are listed with their parameters, measured in a worker, and those without the fixture are not run."""
-    names = [name for _, name in discover([Path("test_it.py")], side)]
+    names = [name for _, name in discover([Path("test_it.py")], side).benchmarks]
     assert names == ["test_sum", "test_range[10]", "test_range[10000]", "test_list", "test_broken"]
     few, many = (measure(side, Path("test_it.py"), f"test_range[{n}]", seed=1, **QUICK).cpu_ns for n in (10, 10_000))
     assert many > 20 * few
