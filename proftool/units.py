@@ -10,6 +10,8 @@ from enum import StrEnum
 NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
 NS_PER_US = 1_000
+BARS = "▁▂▃▄▅▆▇█"
+"""A course of values on one line, the least first."""
 
 
 class Unit(StrEnum):

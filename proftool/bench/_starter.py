@@ -55,6 +55,7 @@ def yield_by(levels: int) -> None:
 
 def steal() -> int:
     """Time that the hypervisor gave to others, all processors of this machine together, ns; 0 where the system does not say."""
+    # The same as in _worker.py: both are run by path, in interpreters where proftool cannot be imported.
     try:
         with open("/proc/stat", encoding="ascii") as file:
             return int(file.readline().split()[8]) * 1_000_000_000 // os.sysconf("SC_CLK_TCK")

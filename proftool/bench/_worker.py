@@ -207,6 +207,7 @@ def peak_bytes() -> int:
 
 def steal() -> int:
     """Time that the hypervisor gave to others, all processors of this machine together, ns; 0 where the system does not say."""
+    # The same as in _starter.py: both are run by path, in interpreters where proftool cannot be imported.
     try:
         with open("/proc/stat", encoding="ascii") as file:
             return int(file.readline().split()[8]) * 1_000_000_000 // os.sysconf("SC_CLK_TCK")

@@ -50,6 +50,8 @@ class Series(msgspec.Struct, frozen=True, kw_only=True):
     """One benchmark over time."""
 
     name: str
+    clock: str
+    """One of `cpu` and `wall`: a benchmark that once waited and once computed has two."""
     points: tuple[Point, ...]
     changes: tuple[Change, ...]
 
@@ -95,10 +97,10 @@ def load(folder: Path, python_version: str, names: Sequence[str] = ()) -> list[S
             continue
         if not names or any(word in point.name for word in names):
             points.setdefault((point.name, point.clock), []).append(point)
-    return [_series(name, own) for (name, _), own in points.items()]
+    return [_series(name, clock, own) for (name, clock), own in points.items()]
 
 
-def _series(name: str, points: Sequence[Point]) -> Series:
+def _series(name: str, clock: str, points: Sequence[Point]) -> Series:
     values = np.array([point.median_ns for point in points])
     places = change_points(values) if len(values) else []
     ends = [*places[1:], len(values)][: len(places)]
@@ -107,4 +109,4 @@ def _series(name: str, points: Sequence[Point]) -> Series:
         Change(point=points[at], ratio=float(np.median(values[at:end]) / np.median(values[start:at])))
         for at, start, end in zip(places, starts, ends, strict=True)
     )
-    return Series(name=name, points=tuple(points), changes=changes)
+    return Series(name=name, clock=clock, points=tuple(points), changes=changes)

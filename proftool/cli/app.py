@@ -164,9 +164,10 @@ def _usage(error: Exception, own: tuple[str, ...]) -> UsageError | None:
     near = getattr(error, "possibilities", None) or ()
     hint = "did you mean " + " or ".join(f"`{name}`" for name in near) + "? " if near else ""
     verb = next((word for word in own if not word.startswith("-")), "")
+    said = "cannot do without it" if type(error).__name__ == "MissingParameter" else "does not take that"
     what = text[:1].lower() + text[1:].partition(" Did you mean")[0].partition(". (Possible")[0]
     return UsageError(
-        what, cause=f"`proftool{' ' + verb if verb else ''}` does not take that", fix=f"{hint}`proftool {verb} --help`".replace("  ", " ")
+        what, cause=f"`proftool{' ' + verb if verb else ''}` {said}", fix=f"{hint}`proftool {verb} --help`".replace("  ", " ")
     )
 
 

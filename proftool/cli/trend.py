@@ -11,8 +11,6 @@ from proftool.cli import options, output
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_BARS = "▁▂▃▄▅▆▇█"
-
 
 def trend(
     function: Annotated[str, typer.Argument(metavar="FUNCTION", help="`qualname`, `module:qualname`, or its bare name.")],
@@ -60,7 +58,9 @@ def trend(
 
 def spark(values: Sequence[int], width: int) -> str:
     """A line of bars from 0 to the largest; where there are more values than columns, the largest of each column's."""
+    from proftool.units import BARS
+
     top = max(values) or 1
     n = min(len(values), width)
     columns = [max(values[len(values) * at // n : len(values) * (at + 1) // n]) for at in range(n)]
-    return "".join(_BARS[min(value * len(_BARS) // top, len(_BARS) - 1)] for value in columns)
+    return "".join(BARS[min(value * len(BARS) // top, len(BARS) - 1)] for value in columns)

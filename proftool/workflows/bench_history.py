@@ -14,13 +14,11 @@ from proftool.bench.failures import Failure
 from proftool.bench.history import Series
 from proftool.bench.measured import Measured
 from proftool.bench.page import measurement_page
-from proftool.bench.report import measurement_document
+from proftool.bench.report import METRICS, measurement_document
 from proftool.errors import UsageError
 from proftool.launch.git import describe
 from proftool.launch.interpreter import inspect
-from proftool.units import Unit, people
-
-_BARS = "▁▂▃▄▅▆▇█"
+from proftool.units import BARS, Unit, people
 
 
 def keep(folder: Path, rows: Sequence[Measured], python: Path) -> None:
@@ -62,6 +60,7 @@ def document(found: Sequence[Series]) -> dict[str, object]:
         "benchmarks": [
             {
                 "name": one.name,
+                "metric": METRICS[one.clock],
                 "points": [
                     {
                         "at": p.at, "commit": p.commit, "dirty": p.dirty, "median": p.median_ns, "interval": [p.low_ns, p.high_ns],
@@ -84,7 +83,7 @@ def lines(found: Sequence[Series]) -> list[str]:
     for one in found:
         values = np.array([point.median_ns for point in one.points])
         last = people(float(values[-1]), Unit.NANOSECONDS)
-        told.append(f"  {one.name:<{wide}}  {last:>8}  {_course(values)}  {len(values)} sessions")
+        told.append(f"  {one.name:<{wide}}  {last:>8}  {_course(values)}  {len(values)} sessions, {METRICS[one.clock].replace('_', ' ')}")
         for change in one.changes:
             commit = change.point.commit[:10] if change.point.commit else "no commit"
             dirty = " with edits" if change.point.dirty else ""
@@ -97,7 +96,7 @@ def lines(found: Sequence[Series]) -> list[str]:
 def _course(values: np.ndarray[tuple[int], np.dtype[np.float64]], width: int = 40) -> str:
     shown = values[-width:]
     low, span = float(shown.min()), float(np.ptp(shown)) or 1.0
-    return "".join(_BARS[min(int((value - low) / span * len(_BARS)), len(_BARS) - 1)] for value in shown.tolist())
+    return "".join(BARS[min(int((value - low) / span * len(BARS)), len(BARS) - 1)] for value in shown.tolist())
 
 
 def read(files: Sequence[Path]) -> list[Measured]:

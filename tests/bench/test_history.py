@@ -9,6 +9,7 @@ import numpy as np
 from proftool.bench.changepoints import change_points
 from proftool.bench.history import add, load, machine
 from proftool.bench.measured import Measured
+from proftool.workflows.bench_history import document, lines
 
 
 def test_noise_alone_has_no_change_point() -> None:
@@ -43,3 +44,15 @@ def test_sessions_of_this_machine_become_a_series(tmp_path: Path) -> None:
     assert change.point.commit == f"{6:040x}"
     assert abs(change.ratio - 1.5) < 0.01
     assert load(tmp_path, "CPython 3.13.0") == []
+
+
+def test_two_series_of_one_name_say_their_clock(tmp_path: Path) -> None:
+    """A benchmark that waited once and computed later has two lines, which the clock tells apart."""
+    for clock in ("wall", "cpu"):
+        row = Measured(name="b.py::bench_it", clock=clock, values_ns=np.full(3, 1e6))
+        add(tmp_path, [row], at="2026-01-01T00:00:00", commit=None, dirty=None, python_version="CPython 3.12.1")
+    found = load(tmp_path, "CPython 3.12.1")
+    assert [line.rpartition(", ")[2] for line in lines(found)] == ["wall time", "cpu time"]
+    told = document(found)["benchmarks"]
+    assert isinstance(told, list)
+    assert [row["metric"] for row in told] == ["wall_time", "cpu_time"]
