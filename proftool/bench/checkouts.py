@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import subprocess
 import tempfile
 import tomllib
 from collections.abc import Generator, Mapping, Sequence
@@ -23,9 +22,13 @@ import msgspec
 
 from proftool.bench.processes import Side
 from proftool.errors import UsageError
+from proftool.launch import git as asking
+from proftool.launch.ask import Answer
 from proftool.launch.ending import undisturbed
 from proftool.launch.whole import run_whole
 
+LIMIT_S = 600.0
+"""Of one git command: filling the worktree of a large project takes minutes."""
 EXTENSION_SUFFIXES = (".so", ".pyd", ".dylib")
 
 
@@ -51,33 +54,39 @@ class _Pyproject(msgspec.Struct):
 
 def git(root: Path, *arguments: str) -> str:
     """stdout of a git command; UsageError with what git said."""
-    done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
-    if done.returncode:
-        said = done.stderr.strip().splitlines()
-        raise UsageError(
-            f"`git {' '.join(arguments)}` failed",
-            cause=said[-1] if said else "git said nothing",
-            fix="name a branch, tag or commit of this repository",
-        )
-    return done.stdout
+    told = asking.answer(root, *arguments, within_s=LIMIT_S)
+    if told.status:
+        raise _refused(f"`git {' '.join(arguments)}` failed", told, fix="make that command work here")
+    if told.status is None:
+        raise _refused("git gave no answer", told, fix="make `git status` work here")
+    return os.fsdecode(told.out)
 
 
 def top_level(folder: Path) -> Path:
     """The root of the checkout that holds a folder."""
-    return Path(git(folder, "rev-parse", "--show-toplevel").strip())
+    told = asking.answer(folder, "rev-parse", "--show-toplevel", within_s=LIMIT_S)
+    if told.status == 0:
+        return Path(os.fsdecode(told.out).rstrip("\n"))
+    if b"not a git repository" in told.err:
+        raise _refused("there is no git repository here", told, fix="go to a checkout of the project, whose revisions are to be compared")
+    raise _refused("git does not say what is checked out here", told, fix="make `git status` work here")
+
+
+def _refused(what: str, told: Answer, *, fix: str) -> UsageError:
+    said = os.fsdecode(told.err).strip().splitlines()
+    return UsageError(what, cause=said[-1] if said else told.problem or "git said nothing", fix=fix)
 
 
 def commit_of(root: Path, revision: str) -> str:
     """Full hash of a revision."""
-    try:
-        return git(root, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}").strip()
-    except UsageError:
-        known = git(root, "for-each-ref", "--format=%(refname:short)").split()
+    commit = asking.commit_of(root, revision, within_s=LIMIT_S)
+    if commit is None:
         raise UsageError(
             f"no revision named `{revision}`",
             cause="git does not know it as a branch, tag or commit",
-            fix=f"known are: {', '.join(known[:12]) or 'none yet'}",
-        ) from None
+            fix=f"known are: {', '.join(asking.refs(root)[:12]) or 'none yet'}",
+        )
+    return commit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,17 +134,12 @@ def sides(
         with undisturbed():
             for tree in made:
                 # git locks a worktree while it fills it, and one that was interrupted stays locked: without a second `--force` it stays.
-                _tried(root, "worktree", "remove", "--force", "--force", str(tree))
+                # That one of these fails is no news.
+                asking.answer(root, "worktree", "remove", "--force", "--force", str(tree), within_s=LIMIT_S, session=True)
             shutil.rmtree(temporary, ignore_errors=True)
             for tree in made:
-                _tried(root, "worktree", "unlock", str(tree))
-            _tried(root, "worktree", "prune")
-
-
-def _tried(root: Path, *arguments: str) -> None:
-    """A git command in a session of its own, where no Ctrl-C of the terminal reaches it; that it fails is no news."""
-    with contextlib.suppress(OSError):
-        run_whole(["git", "-C", str(root), *arguments], cwd=root, env=os.environ)
+                asking.answer(root, "worktree", "unlock", str(tree), within_s=LIMIT_S, session=True)
+            asking.answer(root, "worktree", "prune", within_s=LIMIT_S, session=True)
 
 
 def _build(command: str, name: str, tree: Path, setting: Setting) -> None:

@@ -25,11 +25,24 @@ class Answer:
         return self.out.decode(errors="replace")
 
 
-def ask(argv: Sequence[str], *, within_s: float, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> Answer:
-    """Run it to its end; `env` is added to ours. Killed when the time is up."""
+def ask(
+    argv: Sequence[str], *, within_s: float, cwd: Path | None = None, env: Mapping[str, str] | None = None, session: bool = False
+) -> Answer:
+    """
+    Run it to its end; `env` is added to ours. Killed when the time is up.
+
+    Args:
+        session: in one of its own, where no Ctrl-C of the terminal reaches it.
+    """
     try:
         done = subprocess.run(
-            list(argv), cwd=cwd, env=os.environ | dict(env or {}), capture_output=True, stdin=subprocess.DEVNULL, timeout=within_s
+            list(argv),
+            cwd=cwd,
+            env=os.environ | dict(env or {}),
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            timeout=within_s,
+            start_new_session=session,
         )
     except subprocess.TimeoutExpired:
         return Answer(status=None, problem=f"it did not answer within {within_s:g} s")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from proftool.launch.ask import ask
+from proftool.launch.ask import Answer, ask
 from proftool.model.meta import Git
 
 _LIMIT_S = 2.0
@@ -31,10 +31,14 @@ def describe(cwd: Path) -> Git | None:
     return Git(commit=commit, branch=None if branch == "(detached)" else branch, dirty=dirty, root=root.rstrip("\n") if root else None)
 
 
-def _git(cwd: Path, *words: str, within_s: float = _LIMIT_S) -> str | None:
-    # No prompt, no pager, no lock taken, no hooks or helpers of the repository run.
+def answer(cwd: Path, *words: str, within_s: float = _LIMIT_S, session: bool = False) -> Answer:
+    """What git says to a command, in English: no prompt, no pager, no lock that is not needed, no monitor of the repository started."""
     env = {"GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "GIT_PAGER": "cat", "LC_ALL": "C"}
-    told = ask(["git", "-c", "core.fsmonitor=false", *words], within_s=within_s, cwd=cwd, env=env)
+    return ask(["git", "-c", "core.fsmonitor=false", *words], within_s=within_s, cwd=cwd, env=env, session=session)
+
+
+def _git(cwd: Path, *words: str, within_s: float = _LIMIT_S) -> str | None:
+    told = answer(cwd, *words, within_s=within_s)
     return told.text if told.status == 0 else None
 
 
@@ -58,9 +62,9 @@ def refs(cwd: Path) -> tuple[str, ...]:
     return tuple(told.splitlines()) if told else ()
 
 
-def commit_of(cwd: Path, ref: str) -> str | None:
+def commit_of(cwd: Path, ref: str, *, within_s: float = _LIMIT_S) -> str | None:
     """The full hash of the commit that a revision names in the checkout around `cwd`; None where git knows none."""
     if ref.startswith("-"):
         return None
-    told = _git(cwd, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
+    told = _git(cwd, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}", within_s=within_s)
     return told.strip() if told else None

@@ -162,3 +162,18 @@ def test_a_full_disk_under_stdout_is_told(project: Project) -> None:
         assert done.returncode == 2, done.stderr
         assert "cause: No space left on device" in done.stderr
         assert "has a fault" not in done.stderr
+
+
+@pytest.mark.parametrize("verb", ["ab", "bisect"])
+def test_what_is_missing_is_no_thing_that_is_not_taken(project: Project, verb: str) -> None:
+    """A lacking argument is said to be needed, an unknown option not to be known."""
+    assert_told(project.proftool(verb), 2, "missing argument", f"`proftool {verb}` cannot do without it")
+    assert_told(project.proftool(verb, "--nothing"), 2, f"`proftool {verb}` does not take that")
+
+
+@pytest.mark.parametrize("words", [("ab", "main", "--", "python", "x.py"), ("bisect", "v1", "v2", "--", "python", "x.py")])
+def test_revisions_outside_of_a_repository(project: Project, words: tuple[str, ...]) -> None:
+    """That there is no repository is said, and no revision of one is asked for."""
+    done = project.proftool(*words)
+    assert_told(done, 2, "there is no git repository here", "go to a checkout")
+    assert "branch, tag" not in done.err
