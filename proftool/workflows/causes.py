@@ -20,7 +20,7 @@ import numpy as np
 
 from proftool import registry
 from proftool.bench import checkouts
-from proftool.bench.causes import Calls, Cause, Touched, brought_to, calls_of, causes, inside, judged
+from proftool.bench.causes import Calls, Cause, Touched, brought_to, calls_of, causes, inside, judged, reached
 from proftool.bench.pairs import Compared, SideName
 from proftool.bench.processes import WORKER, Side
 from proftool.contracts import Mode, ReportOptions
@@ -95,13 +95,14 @@ def explain(
             left_out=f"causes were not looked for: the budget is used up, and they take about {needed:.0f} s; raise `--budget`"
         )
     found = compare_profiles(profiles["base"], profiles["new"], metric="wall_time", names=(both["base"].name, both["new"].name), force=True)
-    found = judged(found, profiles["base"], profiles["new"], answer)
     say(f"{answer.name}: counting calls")
     calls: tuple[Calls, Calls] | None = None
     if _backend(Mode.TRACE) is not None and (until is None or time.monotonic() + pair_s <= until):
         old, new = (calls_of(recorded(work.traced, both[side], seed=1, mode=Mode.TRACE), work.traced_runs) for side in ("base", "new"))
         calls = (old, new)
-    named = causes(found, answer, work.runs, calls, touched(both, "new"), touched(both, "base"))
+    edits = touched(both, "new"), touched(both, "base")
+    found = judged(found, profiles["base"], profiles["new"], answer, reaches=lambda diff: reached(diff, calls, *edits))
+    named = causes(found, answer, work.runs, calls, *edits)
     page = None
     if pages is not None:
         name = f"ab-{secrets.token_hex(2)}"
