@@ -22,7 +22,7 @@ from proftool.formats import memray_sums
 from proftool.formats.identity import Identifier
 from proftool.formats.limits import corrupt, entered
 from proftool.formats.memray_spans import Spans
-from proftool.formats.memray_sums import DEEPEST, Site
+from proftool.formats.memray_sums import NATIVE, Site
 from proftool.model.builder import ProfileBuilder
 from proftool.model.meta import Meta, Pass
 from proftool.model.profile import (
@@ -32,6 +32,8 @@ from proftool.model.profile import (
     PEAK_BYTES,
     TEMPORARY_ALLOCATIONS,
     UNKNOWN,
+    Category,
+    Identified,
     Kind,
     Metric,
     Profile,
@@ -89,9 +91,9 @@ class Memray:
         return entered(builder.build(Meta(passes=(one,), command=command, source=self.name, lost=lost)), self.name, path)
 
 
-def add(builder: ProfileBuilder, who: Identifier, part: Part, hidden: Iterable[str] = (), dropped: Iterable[str] = ()) -> None:
+def add(builder: ProfileBuilder, who: Identifier, part: Part, hidden: Iterable[str] = (), dropped: Iterable[str] = ()) -> bool:
     """
-    Add the allocations of one file to a builder with `METRICS`.
+    Add the allocations of one file to a builder with `METRICS`; did Python keep arenas of which memray saw no more than the taking?
 
     `hidden` are endings of files whose frames do not show: what they called hangs below their callers. `dropped` are endings of files
     below whose frames nothing is the program's, so that it is left out altogether.
@@ -101,6 +103,7 @@ def add(builder: ProfileBuilder, who: Identifier, part: Part, hidden: Iterable[s
     """
     with _opened(part.path) as reader:
         _Part(builder, who, part, tuple(hidden), tuple(dropped)).read(reader)
+        return reader.metadata.python_allocator == "pymalloc" and not reader.metadata.trace_python_allocators
 
 
 @contextmanager
@@ -129,10 +132,12 @@ class _Part:
         self.lanes: dict[int, int] = {}
         self.nodes: dict[tuple[int, ...] | int, int] = {}
         self.frames: dict[Site, int | None] = {}
+        self.native = False
 
     def read(self, reader: FileReader) -> tuple[int, int, tuple[str, ...]]:
         """Adds the file to the builder; started_ns since the epoch, duration_ns, and the command line."""
         told = reader.metadata
+        self.native = told.has_native_traces
         if _is_aggregated(reader):
             self.peak(reader, AGGREGATED)
             for record in reader.get_leaked_allocation_records(merge_threads=False):
@@ -179,7 +184,7 @@ class _Part:
         started_ns = int(reader.metadata.start_time.timestamp() * 1e9)
         spans = Spans([max(shot.time * NS_PER_MS - started_ns, 0) for shot in reader.get_memory_snapshots()])
         for record in reader.get_temporal_allocation_records(merge_threads=False):
-            sites = record.stack_trace(max_stacks=DEEPEST) if self.part.is_own else record.stack_trace()
+            sites = memray_sums.sites(record, is_own=self.part.is_own, native=self.native)
             place = self.place(record.tid, str(record.thread_name or ""), sites)
             if place is None:
                 continue
@@ -194,7 +199,7 @@ class _Part:
         spans.into(self.builder)
 
     def add_record(self, record: AllocationRecord, metric: int, value: int) -> None:
-        sites = record.stack_trace(max_stacks=DEEPEST) if self.part.is_own else record.stack_trace()
+        sites = memray_sums.sites(record, is_own=self.part.is_own, native=self.native)
         self.add(record.tid, str(record.thread_name or ""), sites, {metric: value})
 
     def add(self, tid: int, thread_name: str, sites: Sequence[Site], values: Mapping[int, int]) -> None:
@@ -239,6 +244,11 @@ class _Part:
         if site in self.frames:
             return self.frames[site]
         name, file, line = site
+        if file.startswith(NATIVE):
+            file = file.removeprefix(NATIVE).replace("<unknown>", "")
+            function = self.builder.function(name, file=file, identified=Identified.TOOL, kind=Kind.NATIVE, category=Category.NATIVE)
+            row = self.frames[site] = self.builder.frame(function, line)
+            return row
         hides = bool(self.hidden) and file.endswith(self.hidden)
         row = None if hides else self.builder.frame(self.who.function(self.builder, file=file, line=line, name=name), line)
         self.frames[site] = row

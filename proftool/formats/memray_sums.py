@@ -23,6 +23,8 @@ Row = tuple[int, str, list[Site], int, int]
 """tid, the thread's name, its stack innermost first, bytes, number of allocations."""
 
 DEEPEST = 1 << 20
+NATIVE = "\0"
+"""Before the file of a frame that is not Python's."""
 MANY_BYTES = 128 << 10
 """Of a file that is worth a second process: 12 million records of a loop were 260 kB, the start and end of an interpreter 40."""
 
@@ -37,15 +39,37 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def sites(record: AllocationRecord, *, is_own: bool, native: bool) -> list[Site]:
+    """
+    Its stack, innermost first; `is_own`: nothing is left out. With native frames where the file has them.
+
+    What called the outermost Python function is how the interpreter came to run it, and goes. memray 1.20 leaves out the outermost
+    frames of the main thread whatever it is asked for where it puts the native ones in, so those are put back.
+    """
+    python = record.stack_trace(max_stacks=DEEPEST) if is_own else record.stack_trace()
+    if not native:
+        return python
+    found: list[Site] = []
+    at = end = 0
+    for site in record.hybrid_stack_trace(max_stacks=DEEPEST):
+        if at < len(python) and site == python[at]:
+            found.append(site)
+            at, end = at + 1, len(found)
+        else:
+            found.append((site[0], NATIVE + site[1], site[2]))
+    return (found[:end] if at else found) + python[at:]
+
+
 def sums(reader: FileReader, *, is_own: bool) -> list[Row]:
     """One row a thread and stack. `is_own`: no frames are left out of the stacks."""
     freeing = _freeing()
-    totals: dict[tuple[int, int], list[int]] = {}
-    samples: dict[tuple[int, int], AllocationRecord] = {}
+    native = reader.metadata.has_native_traces
+    totals: dict[tuple[int, int, int], list[int]] = {}
+    samples: dict[tuple[int, int, int], AllocationRecord] = {}
     for record in reader.get_allocation_records():
         if record.allocator in freeing:
             continue
-        key = (record.tid, record.stack_id)
+        key = (record.tid, record.stack_id, record.native_stack_id if native else 0)
         total = totals.get(key)
         if total is None:
             totals[key] = [record.size, 1]
@@ -56,8 +80,7 @@ def sums(reader: FileReader, *, is_own: bool) -> list[Row]:
     rows: list[Row] = []
     for key, (size, number) in totals.items():
         record = samples[key]
-        sites = record.stack_trace(max_stacks=DEEPEST) if is_own else record.stack_trace()
-        rows.append((record.tid, str(record.thread_name or ""), sites, size, number))
+        rows.append((record.tid, str(record.thread_name or ""), sites(record, is_own=is_own, native=native), size, number))
     return rows
 
 

@@ -11,7 +11,7 @@ from memray import AllocatorType, FileReader
 from proftool.backends.memray import backend
 from proftool.contracts import Mode, Program, Recording, RecordOptions
 from proftool.launch.start import launch
-from proftool.model.profile import Profile
+from proftool.model.profile import Kind, Profile
 from proftool.model.tree import function_total, metric_total
 
 OPTIONS = RecordOptions(mode=Mode.MEMORY)
@@ -30,13 +30,13 @@ brief()
 """
 
 
-def recorded(folder: Path, text: str) -> tuple[Recording, Profile]:
+def recorded(folder: Path, text: str, options: RecordOptions = OPTIONS) -> tuple[Recording, Profile]:
     """The program under memray."""
     folder.mkdir()
     script = folder.parent / "program.py"
     script.write_text(text)
     program = Program(python=Path(sys.executable), script=str(script))
-    recording = launch(program, backend.command(program, OPTIONS, folder), OPTIONS, folder)
+    recording = launch(program, backend.command(program, options, folder), options, folder)
     return recording, backend.read(recording)
 
 
@@ -113,3 +113,25 @@ def test_nothing_of_ours_shows(once: tuple[Recording, Profile]) -> None:
     _, profile = once
     files = {profile.text(int(file)) for file in profile.functions.file}
     assert not any("proftool" in file or "memray" in file or "sitecustomize" in file for file in files)
+
+
+def test_native_frames_are_seen_and_arenas_are_not(tmp_path: Path) -> None:
+    """With `--native` the C functions stand below Python's; Python's allocator still hides small objects, and the run says so."""
+    text = "import zlib\ndef pack(): return [zlib.compressobj() for _ in range(20)]\nkept = pack()\n"
+    _, profile = recorded(tmp_path / "folder", text, RecordOptions(mode=Mode.MEMORY, native=True))
+    assert any("arenas" in sentence for sentence in profile.meta.passes[0].unseen)
+    names = [profile.text(int(profile.functions.name[int(function)])) for function in profile.frames.function]
+    kinds = [Kind(int(profile.functions.kind[int(function)])) for function in profile.frames.function]
+    paths: list[list[int]] = []
+    for parent, frame in zip(profile.nodes.parent.tolist(), profile.nodes.frame.tolist(), strict=True):
+        paths.append([*(paths[parent] if parent >= 0 else []), frame])
+    below = [path for path in paths if any(names[frame] == "pack" for frame in path) and kinds[path[-1]] is Kind.NATIVE]
+    assert below
+    assert all(names[path[0]] == "<module>" for path in below)
+
+
+def test_arenas_that_python_does_not_use_are_not_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With PYTHONMALLOC=malloc memray sees every object."""
+    monkeypatch.setenv("PYTHONMALLOC", "malloc")
+    _, profile = recorded(tmp_path / "folder", "kept = bytearray(1 << 20)\n")
+    assert not profile.meta.passes[0].unseen

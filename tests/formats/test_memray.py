@@ -12,7 +12,7 @@ from memray import AllocatorType, FileReader
 from proftool.errors import CorruptProfile
 from proftool.formats import memray_sums
 from proftool.formats.memray import AGGREGATED, format
-from proftool.model.profile import Profile
+from proftool.model.profile import Category, Kind, Profile
 from proftool.model.tree import function_total, lane_total, metric_total
 
 MIB = 1 << 20
@@ -191,3 +191,44 @@ def test_broken_files_are_refused(data: bytes, tmp_path: Path) -> None:
     assert "broken.bin" in caught.value.what
     assert caught.value.cause
     assert caught.value.fix
+
+
+NATIVE = "import zlib\ndef pack(): return [zlib.compressobj() for _ in range(20)]\ndef outer(): return pack()\nkept = outer()\n"
+
+
+def test_native_frames_are_there_where_the_file_has_them(tmp_path: Path) -> None:
+    """`memray run --native`: below the Python function that called them, and the totals stay."""
+    script, path = tmp_path / "program.py", tmp_path / "recording.bin"
+    script.write_text(NATIVE)
+    words = [sys.executable, "-m", "memray", "run", "-q", "--native", "-o", str(path), str(script)]
+    subprocess.run(words, check=True, capture_output=True)
+    profile = format.read(path)
+    if "deflateInit2_" not in own(profile, "allocated_bytes"):
+        with FileReader(path) as reader:
+            stacks = [record.hybrid_stack_trace() for record in reader.get_high_watermark_allocation_records()]
+        assert not any(site[0] == "deflateInit2_" for stack in stacks for site in stack)
+        pytest.skip("memray finds no symbols of zlib here")
+    assert totals(profile) == truth(path)
+    names = [profile.text(int(profile.functions.name[int(function)])) for function in profile.frames.function]
+    paths: list[list[str]] = []
+    for parent, frame in zip(profile.nodes.parent.tolist(), profile.nodes.frame.tolist(), strict=True):
+        paths.append([*(paths[parent] if parent >= 0 else []), names[frame]])
+    (packed,) = {tuple(name for name in found if name in ("outer", "pack", "deflateInit2_")) for found in paths if "deflateInit2_" in found}
+    assert packed == ("outer", "pack", "deflateInit2_")
+    row = next(at for at, name in enumerate(profile.functions.qualname) if profile.text(int(name)) == "deflateInit2_")
+    assert (profile.functions.kind[row], profile.functions.category[row]) == (Kind.NATIVE, Category.NATIVE)
+
+
+def test_a_stack_with_native_frames_keeps_every_python_frame() -> None:
+    """memray cuts the outermost ones off, and how the interpreter came to run them is no part of the program."""
+
+    class Record:
+        def stack_trace(self, max_stacks: int = 1) -> list[memray_sums.Site]:
+            return [("inner", "a.py", 3), ("outer", "a.py", 2), ("<module>", "a.py", 1)][:max_stacks]
+
+        def hybrid_stack_trace(self, max_stacks: int = 1) -> list[memray_sums.Site]:
+            return [("malloc_it", "a.c", 7), ("inner", "a.py", 3), ("call_it", "b.c", 8), ("outer", "a.py", 2), ("_start", "<unknown>", 0)]
+
+    found = memray_sums.sites(Record(), is_own=True, native=True)  # type: ignore[arg-type]
+    assert [site[0] for site in found] == ["malloc_it", "inner", "call_it", "outer", "<module>"]
+    assert [site[1].startswith(memray_sums.NATIVE) for site in found] == [True, False, True, False, False]

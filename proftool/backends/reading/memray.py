@@ -24,7 +24,7 @@ def read(recording: Recording) -> Profile:
     builder = ProfileBuilder(recordings.METRICS)
     notes: list[str] = []
     attached = isinstance(recording.target, Process)
-    n_read = 0
+    n_read, arenas = 0, False
     for process in recording.processes:
         for path in process.parts:
             part = recordings.Part(
@@ -37,7 +37,7 @@ def read(recording: Recording) -> Profile:
                 is_own=True,
             )
             try:
-                recordings.add(builder, who, part, hidden=_BOOTSTRAP, dropped=_INJECTED)
+                arenas |= recordings.add(builder, who, part, hidden=_BOOTSTRAP, dropped=_INJECTED)
                 n_read += 1
             except CorruptProfile as problem:
                 notes.append(f"the part of process {process.pid} cannot be read: {problem.cause}")
@@ -55,10 +55,6 @@ def read(recording: Recording) -> Profile:
     if n_read > 1:
         notes.append("peaks of several processes are a sum of peaks: they need not have been at the same moment")
     features = tuple(name for name in ("children", "native") if getattr(recording.options, name) and not (attached and name == "children"))
-    unseen = (
-        ()
-        if recording.options.native
-        else ("allocations of small objects come from arenas that Python keeps, seen when an arena is taken",)
-    )
+    unseen = ("allocations of small objects come from arenas that Python keeps, seen when an arena is taken",) if arenas else ()
     meta = circumstances.meta(recording, who, backend=NAME, version=package_version(), features=features, unseen=unseen, notes=notes)
     return builder.build(meta)
