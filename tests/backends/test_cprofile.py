@@ -86,3 +86,11 @@ def test_options_that_it_cannot_keep_are_refused(tmp_path: Path, options: dict[s
     program = Program(python=Path(sys.executable), code="")
     with pytest.raises(BackendUnavailable):
         backend.command(program, RecordOptions(mode=Mode.TRACE, **options), tmp_path)  # type: ignore[arg-type]
+
+
+def test_no_call_of_the_recordings_own_is_counted(tmp_path: Path) -> None:
+    """Neither of those by which it ends: what is called twice by the program was called twice, and the rest is not there."""
+    profile = checked(backend.read(record(tmp_path, "import os\nos.getpid()\nos.getpid()\nprint(end='')\n")))
+    assert function_total(profile, "getpid", "calls") == 2
+    names = {profile.text(int(name)) for name in profile.functions.qualname}
+    assert not names & {"unlink", "getprofile", "get_native_id", "Profiler.disable", "setprofile"}

@@ -85,14 +85,26 @@ class Recorder:
 
 
 def _entries(profiler):
-    found = []
-    for entry in profiler.getstats():
-        key = _key(entry.code)
+    """Without the recording's own functions, and without the calls of builtins that these made while the profile was on."""
+    found, own = [], {}
+    entries = [(_key(entry.code), entry) for entry in profiler.getstats()]
+    for key, entry in entries:
         if key is None:
+            for c in entry.calls or ():
+                if isinstance(c.code, str):
+                    sums = own.setdefault(_key(c.code), [0, 0, 0, 0])
+                    for place, value in enumerate((c.callcount, c.reccallcount, _ns(c.totaltime), _ns(c.inlinetime))):
+                        sums[place] += value
+    for key, entry in entries:
+        if key is None:
+            continue
+        values = (entry.callcount, entry.reccallcount, _ns(entry.totaltime), _ns(entry.inlinetime))
+        n, n_again, total_ns, self_ns = (max(value - less, 0) for value, less in zip(values, own.get(key, (0, 0, 0, 0))))  # noqa: B905
+        if not n:
             continue
         callees = [(_key(c.code), c.callcount, c.reccallcount, _ns(c.totaltime), _ns(c.inlinetime)) for c in entry.calls or ()]
         callees = [callee for callee in callees if callee[0] is not None]
-        found.append((key, entry.callcount, entry.reccallcount, _ns(entry.totaltime), _ns(entry.inlinetime), callees))
+        found.append((key, n, n_again, total_ns, self_ns, callees))
     return found
 
 
