@@ -7,8 +7,11 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from proftool.backends.pyspy import PART, backend
 from proftool.contracts import Mode, Program, Recording, RecordOptions
+from proftool.errors import BackendFailed
 from proftool.launch.start import launch
 from proftool.model.profile import Profile
 from proftool.model.tree import function_total, metric_total
@@ -117,3 +120,26 @@ def test_cpu_time_is_the_kernels_where_work_and_waits_take_turns(tmp_path: Path)
     cpu_ns = metric_total(profile, profile.metric_index("cpu_time"))
     assert 0.95 * took_ns < cpu_ns < 1.5 * whole_ns  # the interpreter's start is the recording's too, and its end, which nobody told
     assert total(profile, "cpu_time", "burn") > 0.75 * took_ns
+
+
+@pytest.mark.parametrize(
+    ("said", "quoted"), [("py-spy> Visit https://www.speedscope.app/ to view\n", False), ("Error: no\n  6: main\n", True)]
+)
+def test_only_an_error_of_py_spys_is_a_cause(tmp_path: Path, said: str, quoted: bool) -> None:
+    """What it says to every user is none, nor is the end of its backtrace."""
+    program = Program(python=Path(sys.executable), code="1+1")
+    recording = Recording(
+        folder=tmp_path,
+        target=program,
+        options=OPTIONS,
+        processes=(),
+        exit_status=0,
+        started_ns=0,
+        duration_ns=1,
+        cpu_ns=None,
+        profiler_stderr=said,
+    )
+    with pytest.raises(BackendFailed) as caught:
+        backend.read(recording)
+    assert ("py-spy said: Error: no" in caught.value.cause) == quoted
+    assert ("py-spy said" in caught.value.cause) == quoted

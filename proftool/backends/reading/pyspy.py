@@ -182,7 +182,7 @@ def _read_segment(recording: Recording, segment: Segment) -> Profile:
 
 
 def _nothing(recording: Recording, why: str) -> BackendFailed:
-    said = [line for line in recording.profiler_stderr.splitlines() if line.strip() and "RUST_BACKTRACE" not in line]
+    said = [line for line in recording.profiler_stderr.splitlines() if line.startswith("Error:")]
     told = f"{why}; py-spy said: {said[-1].strip()}" if said else why
     if recording.exit_status == 137:
         told = f"the target was killed (SIGKILL), and {why}"
