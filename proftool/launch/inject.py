@@ -12,6 +12,7 @@ Measured with gdb 13.1: on SIGTERM it leaves them in, and the target dies of SIG
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import select
@@ -36,6 +37,8 @@ from proftool.launch.signals import die_with_parent
 _SAFE_PLACE_S = 15.0
 """How long the target may take to come to a safe place."""
 _ANSWER_S = 20.0
+_LAST_WORDS_S = 5.0
+"""For why it did not start, which it writes after it has let the second connection go: on a busy machine not at once."""
 _END_S = 60.0
 """How long the recorder may take to write what it has."""
 _RTLD_NOW = 2
@@ -114,7 +117,11 @@ class Injected:
                     channel.sendall(f"PLACE = {place!a}\n{_SCRIPT}".encode())
                     channel.shutdown(socket.SHUT_WR)
                     self._control = _accept(server, pid, channel)
-                    self._await_start(token, channel)
+                    try:
+                        self._await_start(token, channel)
+                    except BaseException:
+                        self._control.close()
+                        raise
         except BaseException:
             if self._lent is not None:
                 shutil.rmtree(self._lent, ignore_errors=True)
@@ -151,8 +158,10 @@ class Injected:
         """Until it has said that it records; where it cannot, the script's error comes on the first connection."""
         said = self._line(_ANSWER_S)
         if not said:
-            channel.settimeout(1)
-            error = channel.recv(4096).decode(errors="replace").strip()
+            channel.settimeout(_LAST_WORDS_S)
+            error = ""
+            with contextlib.suppress(OSError):  # it holds its tongue, or is gone
+                error = channel.recv(4096).decode(errors="replace").strip()
             raise _failed(self._pid, f"the recorder did not start there: {error or 'it said nothing'}")
         if said != token:
             raise _failed(self._pid, "another process answered on its port")
