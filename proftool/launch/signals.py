@@ -22,20 +22,8 @@ from types import TracebackType
 
 from proftool.launch import woken
 
-FORWARDED = frozenset(
-    {
-        signal.SIGINT,
-        signal.SIGTERM,
-        signal.SIGHUP,
-        signal.SIGQUIT,
-        signal.SIGUSR1,
-        signal.SIGUSR2,
-        signal.SIGWINCH,
-        signal.SIGALRM,
-        signal.SIGVTALRM,
-        signal.SIGTSTP,
-    }
-)
+_NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGWINCH", "SIGALRM", "SIGVTALRM", "SIGTSTP")
+FORWARDED: frozenset[signal.Signals] = frozenset(getattr(signal, name) for name in _NAMES if hasattr(signal, name))
 _SI_KERNEL = 0x80
 _PR_SET_PDEATHSIG = 1
 
@@ -170,4 +158,4 @@ def _nothing(_number: int, _frame: object) -> None:
     pass
 
 
-_LIBC = ctypes.CDLL(None, use_errno=True)
+_LIBC = ctypes.CDLL(None, use_errno=True) if os.name == "posix" else None

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from proftool.contracts import Command, Inside, Mode, Outside, Program, Recording, RecordOptions, Segment
-from proftool.errors import BackendFailed, TargetError
+from proftool.errors import BackendFailed, BackendUnavailable, TargetError
 from proftool.launch import hook, parts, woken
 from proftool.launch.interpreter import inspect
 from proftool.launch.segments import Segments
@@ -43,8 +43,10 @@ def launch(
     """Run the program to its end under a profiler, recording into `folder` (which exists, is empty and is the caller's).
 
     `meanwhile` is called once with the target's PID, when the target's own code may run. Raises TargetError where the interpreter cannot be
-    started, BackendFailed or PermissionNeeded where an external profiler could not attach (the target's code has then not run).
+    started, BackendUnavailable outside Linux, BackendFailed or PermissionNeeded where an external profiler could not attach (the target's
+    code has then not run).
     """
+    _refuse_elsewhere()
     inside = command if isinstance(command, Inside) else None
     pythonpath = os.environ.get("PYTHONPATH")
     try:
@@ -137,6 +139,18 @@ def launch(
     return told(duration_ns)
 
 
+def _refuse_elsewhere() -> None:
+    """BackendUnavailable where the system lacks what a target is started and watched with: macOS has no `sigtimedwait`, Windows neither."""
+    needed = ((signal, "sigtimedwait"), (signal, "pthread_sigmask"), (os, "waitid"), (os, "wait4"))
+    missing = [f"`{module.__name__}.{name}`" for module, name in needed if not hasattr(module, name)]
+    if missing:
+        raise BackendUnavailable(
+            "programs are recorded on Linux only",
+            cause=f"Python has no {' and no '.join(missing)} on this system",
+            fix="record on Linux, in a container for instance; runs and files of other profilers can be read, shown and compared here",
+        )
+
+
 class _Target:
     """The target's first process: our direct child."""
 
@@ -159,6 +173,7 @@ class _Target:
                 argv, env=env, stdin=stdin, stdout=stdout, close_fds=False, preexec_fn=_before_exec(guard, inherited), restore_signals=True
             )
         except OSError as error:
+            self.open_gate()
             cause = (error.strerror or str(error)).lower()
             raise TargetError(f"`{argv[0]}` cannot be started", cause=cause, fix="name another interpreter with `--python PATH`") from error
         finally:
