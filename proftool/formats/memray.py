@@ -29,6 +29,7 @@ from proftool.model.profile import (
     ALLOCATED_BYTES,
     ALLOCATIONS,
     LEAKED_BYTES,
+    OUTSIDE,
     PEAK_BYTES,
     TEMPORARY_ALLOCATIONS,
     UNKNOWN,
@@ -238,7 +239,7 @@ class _Part:
 
     def outside(self) -> int:
         """The frame of allocations made outside of any Python code."""
-        return self.builder.frame(self.builder.function("[outside Python]", kind=Kind.SYNTHETIC))
+        return self.builder.frame(self.builder.function(OUTSIDE, kind=Kind.SYNTHETIC))
 
     def frame(self, site: Site) -> int | None:
         if site in self.frames:

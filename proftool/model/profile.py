@@ -107,6 +107,10 @@ PEAK_BYTES = Metric(name="peak_bytes", unit=Unit.BYTES, kind=MetricKind.STOCK)
 LEAKED_BYTES = Metric(name="leaked_bytes", unit=Unit.BYTES, kind=MetricKind.STOCK)
 
 
+OUTSIDE = "[outside Python]"
+"""The function, of kind synthetic, of what was recorded while no Python code ran."""
+
+
 def _no_int32() -> Int32Array:
     return np.zeros(0, np.int32)
 

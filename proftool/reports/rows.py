@@ -13,7 +13,7 @@ from enum import StrEnum
 import numpy as np
 
 from proftool.model.comparable import DEFAULT_METRICS
-from proftool.model.profile import ROOT, Category, Int32Array, Int64Array, Kind, Metric, Profile
+from proftool.model.profile import OUTSIDE, ROOT, Category, Int32Array, Int64Array, Kind, Metric, Profile
 from proftool.model.tree import Tree, function_self, function_total, lane_total, metric_total, node_function, node_self
 from proftool.units import Unit
 
@@ -244,6 +244,8 @@ class Shares:
     stdlib: int
     native: int
     waiting: int
+    outside: int
+    """What no Python code was running for: allocations of the interpreter as it starts, of a thread before its first call."""
 
 
 def shares(profile: Profile, metric: int, waiting: int | None = None) -> Shares:
@@ -256,6 +258,9 @@ def shares(profile: Profile, metric: int, waiting: int | None = None) -> Shares:
     whole = metric_total(profile, metric)
     category = _edge_parts(profile, metric) if _is_edges(profile, metric) else _stack_parts(profile, metric, waiting)
     waits = metric_total(profile, waiting) if waiting is not None else 0
+    outside = _outside(profile, metric)
+    for kind, value in outside.items():
+        category[kind] -= value
     return Shares(
         whole=whole,
         project=int(category[Category.PROJECT]),
@@ -263,7 +268,18 @@ def shares(profile: Profile, metric: int, waiting: int | None = None) -> Shares:
         stdlib=int(category[Category.STDLIB]),
         native=int(category[Category.NATIVE]),
         waiting=waits,
+        outside=sum(outside.values()),
     )
+
+
+def _outside(profile: Profile, metric: int) -> dict[int, int]:
+    """What the functions that stand for no Python code have themselves, by the category that they bear."""
+    f = profile.functions
+    rows = [int(row) for row in np.flatnonzero(f.kind == Kind.SYNTHETIC) if profile.text(int(f.qualname[row])) == OUTSIDE]
+    if not rows:
+        return {}
+    own = function_self(profile, metric)
+    return {int(f.category[row]): int(own[row]) for row in rows}
 
 
 def _stack_parts(profile: Profile, metric: int, waiting: int | None) -> Int64Array:

@@ -198,6 +198,7 @@ def _tail(profile: Profile, options: ReportOptions, run: Run | None, before: Run
             ("libraries", s.library),
             ("standard library", s.stdlib),
             ("native", s.native),
+            ("outside Python", s.outside),
             ("waiting", s.waiting),
         ]
         lines.append(clip(" · ".join(f"{what} {percent(value, s.whole)}" for what, value in parts if value), options.width))
