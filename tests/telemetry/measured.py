@@ -24,3 +24,8 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def samples(name: str = DURATION) -> list[Sample]:
     return [sample for sample in metrics.REGISTRY.own() if sample.description.name == name]
+
+
+def labels(name: str = DURATION) -> list[dict[str, str]]:
+    """Of every series of that metric which has counted something."""
+    return [dict(sample.labels) for sample in samples(name) if sample.count]
