@@ -12,7 +12,7 @@ import threading
 from collections.abc import Generator
 from types import FrameType
 
-_ENDS = (signal.SIGTERM, signal.SIGHUP)
+_ENDS = tuple(signal.Signals[name] for name in ("SIGTERM", "SIGHUP") if name in signal.Signals.__members__)  # Windows has no SIGHUP
 
 
 class Ended(BaseException):
