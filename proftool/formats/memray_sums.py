@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from memray import AllocationRecord, FileReader
+    from memray._memray import TemporalAllocationRecord
 
 Site = tuple[str, str, int]
 """(bare name, file, executing line), as memray gives a frame."""
@@ -39,7 +40,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def sites(record: AllocationRecord, *, is_own: bool, native: bool) -> list[Site]:
+def sites(record: AllocationRecord | TemporalAllocationRecord, *, is_own: bool, native: bool) -> list[Site]:
     """
     Its stack, innermost first; `is_own`: nothing is left out. With native frames where the file has them.
 
