@@ -17,7 +17,8 @@ def pack(message):
 
 
 if __name__ == "__main__":
-    watching = proftool.watch("worker", options=Options(keep=Keep(slow_ns=10**12, share=0.0), every_s=0.1))
+    # A busy machine would make findings of blocked loops, which keep their traces.
+    watching = proftool.watch("worker", options=Options(keep=Keep(slow_ns=10**12, share=0.0), every_s=0.1, blocked_ns=10**15))
     queue = Path(sys.argv[1])
     print("ready", flush=True)
     done = False
