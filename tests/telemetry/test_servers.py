@@ -179,7 +179,7 @@ def _asked(port: int, question: str, **words: str) -> object:
             found = data.get("result") if question == "query" else data
             if found:
                 return found
-        except (httpx.TransportError, AttributeError):
+        except (httpx.TransportError, AttributeError, ValueError):  # it says in plain words that it is not ready
             pass
         time.sleep(0.25)
     raise AssertionError(f"Prometheus never knew {question} {words}")
