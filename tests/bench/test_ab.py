@@ -31,7 +31,8 @@ def test_more_calls_are_told_with_the_line_that_makes_them(shop: Path, proftool:
     assert done.returncode == 1, done.stderr
     (answer,) = json.loads(done.stdout)["benchmarks"]
     first = answer["causes"][0]
-    assert answer["beside"]
+    # On a machine that gives a program less than half of a processor even at best, it is taken for one that waits.
+    assert answer["beside"] == (answer["metric"] == "cpu_time")
     assert (answer["verdict"], first["name"], first["file"]) == ("slower", "Invoice.total", "shop/model.py")
     assert first["calls"] == {"base": 300, "new": 3000}
     assert not first["changed_in_diff"]
