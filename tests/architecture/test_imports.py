@@ -49,7 +49,6 @@ STARTERS = {
     "formats/memray_sums.py": "a reader of its own, so that a broken recording ends that and not proftool",
     "integrations/agent.py": "proftool itself, for an agent",
     "viewer/hatch_build.py": "npm, when the package is built",
-    "workflows/causes.py": "recordings of benchmarks, by proftool's own command line",
     "workflows/open.py": "another viewer, for as long as its page is looked at",
 }
 """Who else starts a process than `launch/`, and what for."""
