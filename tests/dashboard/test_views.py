@@ -84,7 +84,7 @@ def test_from_all_services_to_the_line_that_is_slow(shop: Shop, open_view: Opene
     places: list[str] = []
 
     def with_samples() -> bool:
-        """Not every trace of the list has them in its slow span: a busy machine's sampler looks seldom, and a slice is later than its trace."""
+        """Not every trace of the list has them in its slow span: a busy machine's sampler looks seldom, a slice is later than its trace."""
         page.reload()
         rows.first.wait_for()
         shown = rows.evaluate_all("links => links.map(link => link.getAttribute('href'))")
