@@ -24,6 +24,18 @@ def git(folder: Path, *words: str) -> str:
     return subprocess.run(["git", *identity, *words], cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
 
 
+def history(folder: Path, *texts: str) -> list[str]:
+    """A checkout with a commit for each text of `app.py`."""
+    git(folder, "init", "-q")
+    commits: list[str] = []
+    for text in texts:
+        (folder / "app.py").write_text(text)
+        git(folder, "add", ".")
+        git(folder, "commit", "-qm", "x")
+        commits.append(git(folder, "rev-parse", "HEAD"))
+    return commits
+
+
 def run(commit: str, source: str, slow_ns: int | None, dirty: bool = False) -> Profile:
     """A run at that commit."""
     builder = ProfileBuilder([WALL_TIME], Meta(git=Git(commit=commit, dirty=dirty), sources=(("app.py", source),)))
@@ -39,14 +51,8 @@ def run(commit: str, source: str, slow_ns: int | None, dirty: bool = False) -> P
 
 def test_changed_functions_are_told_from_those_that_only_shifted(tmp_path: Path) -> None:
     """An edit in one function, the other merely lower in the file."""
-    git(tmp_path, "init", "-q")
-    commits: list[str] = []
     edited = SOURCE.replace("return 1", "x = 1\n    return x")
-    for text in (SOURCE, edited):
-        (tmp_path / "app.py").write_text(text)
-        git(tmp_path, "add", ".")
-        git(tmp_path, "commit", "-qm", "x")
-        commits.append(git(tmp_path, "rev-parse", "HEAD"))
+    commits = history(tmp_path, SOURCE, edited)
     answer = with_changes(diff([run(commits[0], SOURCE, 10**8)], [run(commits[1], edited, 2 * 10**8)]), tmp_path)
     rows = by_name(answer)
     assert rows["slow"].code_changed is True
@@ -55,15 +61,9 @@ def test_changed_functions_are_told_from_those_that_only_shifted(tmp_path: Path)
 
 def test_a_function_that_went_is_looked_for_where_it_was(tmp_path: Path) -> None:
     """Its lines are the base's: on the new side others stand there, which nobody touched."""
-    git(tmp_path, "init", "-q")
-    commits: list[str] = []
     before = "def same():\n    return 2\n\n\ndef slow():\n    return 1\n\n\ndef more():\n    return 3\n"
     after = before.replace("def slow():\n    return 1\n\n\n", "")
-    for text in (before, after):
-        (tmp_path / "app.py").write_text(text)
-        git(tmp_path, "add", ".")
-        git(tmp_path, "commit", "-qm", "x")
-        commits.append(git(tmp_path, "rev-parse", "HEAD"))
+    commits = history(tmp_path, before, after)
     rows = by_name(with_changes(diff([run(commits[0], before, 3 * 10**8)], [run(commits[1], after, None)]), tmp_path))
     assert rows["slow"].verdict is Verdict.GONE
     assert rows["slow"].code_changed is True
