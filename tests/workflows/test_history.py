@@ -12,7 +12,8 @@ from text_profile import profile_from_text
 from proftool.contracts_store import RunQuery
 from proftool.errors import AmbiguousRun, RunNotFound, UsageError
 from proftool.formats import native
-from proftool.model.profile import CPU_TIME
+from proftool.model.builder import ProfileBuilder
+from proftool.model.profile import CPU_TIME, PREEMPTED_TIME, ROOT, WALL_TIME
 from proftool.workflows.history import (
     comparable_before,
     export_run,
@@ -49,6 +50,16 @@ def test_the_run_before_is_one_that_a_diff_takes(tmp_path: Path) -> None:
     with_cpu_clock = profile_from_text("main", metric=CPU_TIME, meta=profile(2).meta)
     store.add(with_cpu_clock)
     assert comparable_before(store.add(profile(3)), store) == like
+
+
+def test_a_run_that_knows_its_time_in_line_is_offered_one_that_does_not(tmp_path: Path) -> None:
+    """Whether it is known depends on the moment at which a thread ended: no other kind of run."""
+    store = store_in(tmp_path)
+    unknown = store.add(profile(1))
+    builder = ProfileBuilder([WALL_TIME, PREEMPTED_TIME])
+    node = builder.node(ROOT, builder.frame(builder.function("main", module="app"), 1))
+    builder.add(node, builder.lane(pid=1, tid=1, is_main=True), 1, 5)
+    assert comparable_before(store.add(builder.build(profile(2).meta)), store) == unknown
 
 
 def test_a_name_of_several_runs_is_not_removed_by_accident(tmp_path: Path) -> None:
