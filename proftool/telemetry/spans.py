@@ -1,8 +1,9 @@
-"""Spans: OpenTelemetry's tracing API, implemented so that every request can be recorded and few are kept.
+"""Spans and the traces that they are parts of: every request can be recorded, and few are kept.
 
-What users and libraries call is `opentelemetry.trace`, and nothing else. Behind it stands this provider in place of the SDK's, since
+What users and libraries call is `opentelemetry.trace`, and nothing else. Behind it stand these in place of the SDK's, since
 keeping slow and failed requests means recording all of them until they end, and a span may then cost no more than some
-microseconds (`python tests/perf/telemetry` compares both). Where a program has set up the SDK, `spans_sdk.py` feeds from it.
+microseconds (`python tests/perf/telemetry` compares both). `spans_tracer.py` makes spans, `spans_current.py` says which one is current;
+where a program has set up the SDK, `spans_sdk.py` feeds from it.
 
 A `LocalTrace` is one trace's part in this process: its entry (the request, the message: a span whose parent is none or elsewhere)
 and what ended below it. When the entry ends, `Keep` decides on the whole; what is not kept is garbage a moment later.
@@ -12,25 +13,18 @@ Source: the OpenTelemetry specification, trace API and SDK 1.45; W3C trace conte
 
 from __future__ import annotations
 
-import functools
-import inspect
 import time
-from _thread import get_ident
-from collections.abc import Callable, Mapping, Sequence
-from contextvars import ContextVar
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import CodeType, TracebackType
-from typing import Final, Protocol, TypeVar, cast
+from typing import Protocol
 
-from opentelemetry import context as contexts
 from opentelemetry import trace
-from opentelemetry.context import Context
-from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
-from opentelemetry.trace.propagation import get_current_span, set_span_in_context
+from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 from opentelemetry.util import types
 
 from proftool.telemetry.raised import text_of, told
-from proftool.telemetry.request import SAMPLED, THREADS, draw
+from proftool.telemetry.request import SAMPLED
 
 MAX_SPANS = 1000
 """Of one trace in one process; a loop that opens more loses the rest, which is counted."""
@@ -38,9 +32,6 @@ MAX_ATTRIBUTES = 128
 MAX_TEXT = 4096
 
 _KINDS = {SpanKind.INTERNAL: "internal", SpanKind.SERVER: "server", SpanKind.CLIENT: "client", SpanKind.PRODUCER: "producer"}
-ACTIVE: Final[dict[int, Span]] = {}
-"""Ident of a thread that serves a WSGI request -> the span that is current in it: the sampler cannot read its context variables."""
-F = TypeVar("F", bound=Callable[..., object])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,23 +95,6 @@ class LocalTrace:
         self.spans.clear()
         self.finish = None
         del self.entry
-
-
-@functools.cache
-def span_variable() -> ContextVar[Context] | None:
-    """OpenTelemetry's context variable, where its default runtime context is in use."""
-    contexts.get_current()
-    runtime = getattr(contexts, "_RUNTIME_CONTEXT", None)
-    found = getattr(getattr(runtime, "inner", runtime), "_current_context", None)  # `inner`: tracing.RequestContexts
-    return cast("ContextVar[Context]", found) if isinstance(found, ContextVar) else None
-
-
-@functools.cache
-def span_key() -> str:
-    """What the span stands under in OpenTelemetry's context."""
-    from opentelemetry.trace import propagation
-
-    return propagation._SPAN_KEY  # pyright: ignore[reportPrivateUsage]
 
 
 class Sink(Protocol):
@@ -251,150 +225,3 @@ def failed(span: trace.Span, error: BaseException) -> None:
     if isinstance(error, Exception):
         span.record_exception(error)
         span.set_status(StatusCode.ERROR, f"{type(error).__name__}: {text_of(error)}")
-
-
-class Tracer(trace.Tracer):
-    """Makes spans; one for all instrumentation scopes of a name."""
-
-    def __init__(self, provider: TracerProvider, scope: str) -> None:
-        self._provider = provider
-        self.scope = scope
-
-    def start_span(
-        self,
-        name: str,
-        context: Context | None = None,
-        kind: SpanKind = SpanKind.INTERNAL,
-        attributes: types.Attributes = None,
-        links: Sequence[Link] | None = None,
-        start_time: int | None = None,
-        record_exception: bool = True,
-        set_status_on_exception: bool = True,
-    ) -> trace.Span:
-        """A span below the current one of the context; below none, or one of another process, it is an entry."""
-        parent = get_current_span(context)
-        provider = self._provider
-        if kind is SpanKind.SERVER and not isinstance(parent, Span) and provider.served is not None:
-            parent = provider.served(parent) or parent
-        if isinstance(parent, Span):
-            span = Span(name, kind, draw(64), parent.span_id, start_time or time.time_ns(), provider.sink)
-            span.local = parent.local
-            span.trace_state = parent.trace_state
-        else:
-            above = parent.get_span_context()
-            if above.is_valid:
-                span = provider.entry(name, kind, above.trace_id, draw(64), above.span_id, above.trace_flags, start_time)
-                span.trace_state = above.trace_state
-            else:
-                span = provider.entry(name, kind, draw(128), draw(64), 0, 0, start_time)
-        if attributes:
-            span.set_attributes(attributes)
-        if links:
-            for link in links:
-                span.add_link(link.context)
-        return span
-
-    def start_as_current_span(  # pyright: ignore[reportIncompatibleMethodOverride]  # the API's private decorator type; the same use
-        self,
-        name: str,
-        context: Context | None = None,
-        kind: SpanKind = SpanKind.INTERNAL,
-        attributes: types.Attributes = None,
-        links: Sequence[Link] | None = None,
-        start_time: int | None = None,
-        record_exception: bool = True,
-        set_status_on_exception: bool = True,
-        end_on_exit: bool = True,
-    ) -> CurrentSpan:
-        """A context manager, and a decorator of functions and coroutine functions, within which the span is the current one."""
-
-        def start() -> trace.Span:
-            return self.start_span(name, context, kind, attributes, links, start_time)
-
-        return CurrentSpan(start, record_exception, set_status_on_exception, end_on_exit)
-
-
-class CurrentSpan:
-    """A span that is current within a block or a function."""
-
-    __slots__ = ("_above", "_end", "_record", "_span", "_start", "_status", "_token")
-
-    def __init__(self, start: Callable[[], trace.Span], record: bool, status: bool, end: bool) -> None:
-        self._start, self._record, self._status, self._end = start, record, status, end
-
-    def __enter__(self) -> trace.Span:
-        span = self._span = self._start()
-        self._token = contexts.attach(set_span_in_context(span))
-        if THREADS and (thread := get_ident()) in THREADS and isinstance(span, Span):
-            self._above = (thread, ACTIVE.get(thread))
-            ACTIVE[thread] = span
-        else:
-            self._above = None
-        return span
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        contexts.detach(self._token)
-        if self._above is not None:
-            thread, above = self._above
-            if above is None:
-                ACTIVE.pop(thread, None)
-            else:
-                ACTIVE[thread] = above
-        span = self._span
-        if isinstance(error, Exception):
-            if self._record:
-                span.record_exception(error)
-            if self._status:
-                span.set_status(StatusCode.ERROR, f"{type(error).__name__}: {text_of(error)}")
-        if self._end:
-            span.end()
-
-    def __call__(self, function: F) -> F:
-        settings = (self._start, self._record, self._status, self._end)
-        if inspect.iscoroutinefunction(function):
-
-            @functools.wraps(function)
-            async def awaited(*args: object, **kwargs: object) -> object:
-                with CurrentSpan(*settings):
-                    return await function(*args, **kwargs)
-
-            return cast(F, awaited)
-
-        @functools.wraps(function)
-        def called(*args: object, **kwargs: object) -> object:
-            with CurrentSpan(*settings):
-                return function(*args, **kwargs)
-
-        return cast(F, called)
-
-
-class TracerProvider(trace.TracerProvider):
-    """The provider that `trace.set_tracer_provider` is given."""
-
-    def __init__(self, sink: Sink, keep: Keep) -> None:
-        self.sink = sink
-        self.keep = keep
-        self.served: Callable[[trace.Span], Span | None] | None = None
-        """The span of the request that is served now, where it has that parent: a framework's own span of it goes below it."""
-        self._tracers: dict[str, Tracer] = {}
-
-    def get_tracer(
-        self,
-        instrumenting_module_name: str,
-        instrumenting_library_version: str | None = None,
-        schema_url: str | None = None,
-        attributes: types.Attributes = None,
-    ) -> Tracer:
-        """The tracer of a module."""
-        found = self._tracers.get(instrumenting_module_name)
-        if found is None:
-            found = self._tracers[instrumenting_module_name] = Tracer(self, instrumenting_module_name)
-        return found
-
-    def entry(self, name: str, kind: SpanKind, trace_id: int, span_id: int, parent_id: int, flags: int, start_ns: int | None) -> Span:
-        """The first span of a trace in this process."""
-        span = Span(name, kind, span_id, parent_id, start_ns or time.time_ns(), self.sink)
-        if self.keep.chosen(trace_id):
-            flags |= SAMPLED
-        span.local = LocalTrace(trace_id, span, flags)
-        return span

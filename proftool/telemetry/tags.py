@@ -24,7 +24,8 @@ from typing import Any, Final, NamedTuple, cast
 
 from proftool.telemetry import request as requests
 from proftool.telemetry.request import CURRENT, THREADS, Request
-from proftool.telemetry.spans import ACTIVE, Span, span_key, span_variable
+from proftool.telemetry.spans import Span
+from proftool.telemetry.spans_current import ACTIVE, span_key, span_variable
 
 BEAT_S = 0.02
 """How often a watched loop says that it is alive."""

@@ -31,7 +31,9 @@ from proftool.telemetry import request as requests
 from proftool.telemetry.failures import is_failure
 from proftool.telemetry.raised import told
 from proftool.telemetry.request import SAMPLED, Request, draw
-from proftool.telemetry.spans import Keep, LocalTrace, Span, TracerProvider, span_key
+from proftool.telemetry.spans import Keep, LocalTrace, Span
+from proftool.telemetry.spans_current import span_key
+from proftool.telemetry.spans_tracer import TracerProvider
 from proftool.telemetry.spans_writer import Exporter, Writer
 
 _LOG = logging.getLogger("proftool.telemetry")
