@@ -8,9 +8,11 @@ from ast import literal_eval
 from dataclasses import replace
 from marshal import loads
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from proftool.backends.inside import pyinstrument_sampler
 from proftool.backends.pyinstrument import RECORDER, SAMPLER, backend
 from proftool.contracts import Clock, Interpreter, Mode, Program, Recording, RecordOptions, Unavailable
 from proftool.errors import BackendUnavailable
@@ -158,6 +160,26 @@ def test_the_cpu_clock(tmp_path: Path) -> None:
     assert total(profile, "cpu_time", "nap") < 0.05e9
     assert 0.2e9 <= total(profile, "cpu_time", "burn") <= 0.4e9
     assert profile.meta.passes[0].clock == "cpu"
+
+
+def test_the_kernel_is_asked_for_the_cpu_clock_only_where_a_sample_may_be_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A system call at each call and return multiplied the time of a program; samples are due at the same moments without it."""
+    wall_s, busy, asked = 0.0, 0.5, list[float]()
+
+    def thread_time() -> float:
+        asked.append(wall_s)
+        return wall_s * busy
+
+    monkeypatch.setattr(pyinstrument_sampler, "time", SimpleNamespace(thread_time=thread_time, perf_counter=lambda: wall_s))
+    clock = pyinstrument_sampler.thread_clock(0.001)
+    last_s, due = clock(), list[float]()
+    for event in range(1, 100_000):
+        wall_s = event * 1e-6
+        if (now_s := clock()) >= last_s + 0.001:
+            last_s = now_s
+            due.append(wall_s)
+    assert len(asked) < 1500
+    assert due == pytest.approx([0.002 * (at + 1) for at in range(49)], abs=5e-5)
 
 
 def test_an_interpreter_that_it_was_not_built_for() -> None:

@@ -156,13 +156,14 @@ class _Thread:
 
     def _write_so_far(self, own):
         """It takes the thread's time, which is then left out of its next sample."""
-        began_s, began_ns, before_ns = own._timer(), _now_ns(), time.thread_time_ns()
+        clock = time.thread_time if self.recorder.cpu else own._timer
+        began_s, began_ns, before_ns = clock(), _now_ns(), time.thread_time_ns()
         self.recorder.write_so_far()
         self.recorder.look_ns = _now_ns() + max(LOOK_NS, LOOK_REST * (_now_ns() - began_ns))
         self.last_cpu_ns = time.thread_time_ns()
         self.past_cost_ns += self.last_cpu_ns - before_ns
         self.last_queued_ns = None if self.last_queued_ns is None else queued_ns()
-        self.away_s = own._timer() - began_s
+        self.away_s = clock() - began_s
 
     def _fold(self, at):
         """Keep the oldest sample in the totals alone, apart by what tells waiting from work."""
@@ -274,7 +275,7 @@ class Recorder:
         thread = _Thread(self)
         own = self.sampler.get_stack_sampler()
         if self.cpu:
-            own.timer_func = time.thread_time
+            own.timer_func = self.sampler.thread_clock(self.interval_s)
         self.threads.append(thread)
         own.subscribe(thread.saw, desired_interval=self.interval_s, use_async_context=False)
 
