@@ -3,7 +3,7 @@
 It is attached by PID and writes speedscope's format, the only one of its formats that keeps every sample in order for every thread
 of every process (raw adds equal stacks up; the Chrome trace drops repeated stacks, so that a thread that ended looks as if it went on, and
 mixes a fork with its parent). It says which stack, not when or whether the thread ran: those come from the threads' clocks that the
-launcher keeps beside it (launch/clocks.py). A sample weighs the measured time between two samples of its process, not the nominal one.
+launcher keeps beside it (launch/clocks.py). A sample weighs the time that passed around it, as measured (reading/sample_places.py).
 """
 
 from __future__ import annotations

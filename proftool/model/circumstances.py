@@ -55,6 +55,7 @@ def _merged_pass(passes: Sequence[Pass]) -> Pass:
         rate_asked_hz=_same(p.rate_asked_hz for p in passes),
         rate_kept_hz=_known(min, (p.rate_kept_hz for p in passes)),
         rate_achieved_hz=_known(min, (p.rate_achieved_hz for p in passes)),
+        weighed_by_time=all(p.weighed_by_time for p in passes),
         visit_error_ns=None if any(p.visit_error_ns is None for p in passes) else _known(max, (p.visit_error_ns for p in passes)),
         samples=_sum(p.samples for p in passes),
         missed=_sum(p.missed for p in passes),

@@ -64,6 +64,8 @@ class Pass:
     How far at most the begin and the end of a visit to a function are off, where that is less than the weight of a sample: of samples
     that are taken at calls and returns a heavy one tells that nothing else ran. None: as far as a sample weighs.
     """
+    weighed_by_time: bool = False
+    """Does a sample weigh the time that passed around it, as measured? False: one weighs as another, or nobody knows."""
     samples: int | None = None
     missed: int | None = None
     errors: int | None = None

@@ -31,20 +31,58 @@ def within_variance(profile: Profile, functions: Int32Array, values: Floats, sca
         functions: the function of each node, shape (n_nodes,).
         values: shape (n_functions,); `scale` takes a sample's weight to their unit.
     """
-    samples, n_functions = profile.samples, len(values)
-    if not len(samples):
+    if not len(profile.samples):
         return (TRACE_CV * values) ** 2 + (TRACE_GRAIN * values.sum()) ** 2
+    variance, between = _sampled(profile, functions, values, scale, in_line)
+    return between * variance
+
+
+def _sampled(profile: Profile, functions: Int32Array, values: Floats, scale: float, in_line: float) -> tuple[Floats, float]:
+    """What sampling makes of it, and by how much more runs differ."""
+    samples, n_functions = profile.samples, len(values)
     order = np.lexsort((samples.time_ns, samples.lane))
     function, lane = functions[samples.node[order]], samples.lane[order]
     fresh = np.ones(len(function), bool)
     fresh[1:] = (function[1:] != function[:-1]) | (lane[1:] != lane[:-1])
-    factor = BETWEEN_COUNTS * over_dispersion(samples.time_ns[order][fresh], function[fresh])
+    between = BETWEEN_COUNTS * over_dispersion(samples.time_ns[order][fresh], function[fresh])
     if (error_ns := visit_error_ns(profile)) is not None:
-        return factor * scale**2 * visit_variance(function, fresh, samples.weight[order], n_functions, error_ns)
+        return scale**2 * visit_variance(function, fresh, samples.weight[order], n_functions, error_ns), between
     n = np.bincount(function, minlength=n_functions)
     spread = count_variance(function, fresh, n_functions, in_line, CLUMP_NS / max(float(np.median(samples.weight)), 1.0))
+    if weighed_by_time(profile):
+        spread *= 1 - persistence_of(function, lane, fresh, n_functions) ** 2
     each = np.where(n > 0, values / np.maximum(n, 1), float(np.median(samples.weight)) * scale)
-    return factor * spread * each**2
+    return spread * each**2, between
+
+
+def weighed_by_time(profile: Profile) -> bool:
+    """Do its samples weigh the time that passed around them? What stays for several of them has less than the noise of counts then."""
+    return all(one.weighed_by_time for one in profile.meta.passes if one.mode == "sample")
+
+
+def persistence(labels: Sequence[int] | NDArray[np.integer]) -> float:
+    """How much likelier than by chance a sample shows what the one before showed, 0..1: 0 where each is drawn anew."""
+    of = np.asarray(labels)
+    if len(of) < 2:
+        return 0.0
+    share = np.unique(of, return_counts=True)[1] / len(of)
+    return _beyond(float((of[1:] == of[:-1]).mean()), float((share**2).sum()))
+
+
+def _beyond(found: float, chance: float) -> float:
+    return max((found - chance) / (1 - chance), 0.0) if chance < 1 else 1.0
+
+
+def persistence_of(function: NDArray[np.int32], lane: NDArray[np.int32], fresh: Mask, n_functions: int) -> Floats:
+    """The same for each function, against the chance of its own lanes; samples in order, `fresh` where a visit begins."""
+    n = np.bincount(function, minlength=n_functions)
+    n_lane = np.bincount(lane)
+    pair, held = np.unique(function.astype(np.int64) * len(n_lane) + lane, return_counts=True)
+    chance = np.bincount(pair // len(n_lane), weights=held.astype(np.float64) ** 2 / n_lane[pair % len(n_lane)], minlength=n_functions)
+    stays = n - np.bincount(function[fresh], minlength=n_functions)
+    found = np.zeros(n_functions)
+    np.divide(stays - chance, n - chance, out=found, where=n > chance + 1e-9)
+    return np.asarray(np.clip(found, 0.0, 1.0), np.float64)
 
 
 def visit_error_ns(profile: Profile) -> int | None:
@@ -56,6 +94,30 @@ def visit_error_ns(profile: Profile) -> int | None:
 def quantum_ns(profile: Profile) -> float:
     """What its samples cannot tell from nothing."""
     return float(visit_error_ns(profile) or np.median(profile.samples.weight))
+
+
+def mean_quantum(profiles: Sequence[Profile], scale: Sequence[float]) -> float:
+    """The same of several profiles, in the unit that `scale` takes each one's samples to; 0 where nothing was sampled."""
+    weights = [quantum_ns(p) * factor for p, factor in zip(profiles, scale, strict=True) if len(p.samples)]
+    return float(np.mean(weights)) if weights else 0.0
+
+
+def sampling_variance(
+    profiles: Sequence[Profile], functions: Sequence[Int32Array], values: Floats, scale: Sequence[float], in_line: Sequence[float]
+) -> Floats | None:
+    """
+    What sampling alone makes a function's part of a run's total vary by, as the runs themselves show; None where nothing was sampled.
+
+    Args:
+        functions: of each profile the function of each of its nodes.
+        values: shape (n_functions, n_profiles).
+    """
+    if not all(len(p.samples) for p in profiles):
+        return None
+    each = zip(profiles, functions, values.T, scale, in_line, strict=True)
+    within = np.mean([_sampled(*one)[0] for one in each], axis=0)
+    mean = values.mean(axis=1)
+    return np.asarray(within * (1 - mean / max(float(mean.sum()), 1e-300)), np.float64)
 
 
 def visit_variance(function: NDArray[np.int32], fresh: Mask, weight: NDArray[np.int64], n: int, error_ns: int) -> Floats:

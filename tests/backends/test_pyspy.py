@@ -101,6 +101,25 @@ def test_a_child_is_a_lane_of_its_own(tmp_path: Path) -> None:
     assert set(profile.lanes.ppid[profile.lanes.pid == child].tolist()) == {first}
 
 
+def test_it_is_known_when_samples_were_taken(tmp_path: Path) -> None:
+    """py-spy reads a file for each thread of each sample, and the kernel counts them: if that ever changes, this tells."""
+    _, profile = recorded(tmp_path, "burn(0.7)\n")
+    assert profile.meta.passes[0].weighed_by_time
+
+
+def test_threads_that_come_and_go_are_a_lane_each(tmp_path: Path) -> None:
+    """Also where py-spy finds a thread's name late, or is attached anew at a lower rate while it runs."""
+    text = (
+        "if sys.argv[1:]: burn(0.5); sys.exit()\n"
+        "import subprocess\nchild = subprocess.Popen([sys.executable, __file__, 'child'])\nburn(0.2)\n"
+        "ts = [threading.Thread(target=burn, args=(0.3,)) for _ in range(3)]\n"
+        "[t.start() for t in ts]; [t.join() for t in ts]\nchild.wait()\n"
+    )
+    _, profile = recorded(tmp_path, text)
+    assert len(set(profile.lanes.pid.tolist())) == 2
+    assert len(profile.lanes.pid) == 5
+
+
 def test_tasks_that_are_not_told_apart_are_admitted(tmp_path: Path) -> None:
     """Where the program ran an event loop, and only there."""
     _, profile = recorded(tmp_path, "import asyncio\nasync def main(): burn(0.3)\nasyncio.run(main())\n")

@@ -98,12 +98,12 @@ def test_a_recording_that_is_cut_short_leaves_all_but_its_last_segment(tmp_path:
     assert metric_total(left, left.metric_index("wall_time")) > 0.5e9
 
 
-def timeline(nodes: list[int], *, begin_s: int, tid: int = 7) -> Profile:
+def timeline(nodes: list[int], *, begin_s: int, tid: int = 7, name: str = "MainThread") -> Profile:
     """A sample a second of these functions in one thread."""
     builder = ProfileBuilder([WALL_TIME], Meta(passes=(Pass(mode="sample", backend="py-spy", started_ns=5),)))
-    lane = builder.lane(pid=1, tid=tid, thread_name="MainThread", is_main=True)
-    for at, name in enumerate(nodes):
-        node = builder.stack([builder.frame(builder.function(f"f{name}", file="a.py", first_line=name), name)])
+    lane = builder.lane(pid=1, tid=tid, thread_name=name, is_main=True)
+    for at, number in enumerate(nodes):
+        node = builder.stack([builder.frame(builder.function(f"f{number}", file="a.py", first_line=number), number)])
         builder.add(node, lane, 0, 10**9)
         builder.sample((begin_s + at) * 10**9, lane, node, 10**9, 1)
     return builder.build()
@@ -115,6 +115,15 @@ def test_equal_neighbours_become_one_sample(tmp_path: Path) -> None:
     assert profile.samples.weight.tolist() == [2 * 10**9, 3 * 10**9, 10**9]
     assert len(profile.lanes) == 1
     assert int(profile.cells.value.sum()) == 6 * 10**9
+
+
+def test_a_thread_whose_name_one_segment_does_not_know_is_one_lane() -> None:
+    """py-spy finds names late; a thread that was renamed, and one without a number, are lanes of their own."""
+    for names in (("", "worker"), ("worker", "")):
+        profile = checked(in_one([timeline([1], begin_s=at, name=name) for at, name in enumerate(names)]))
+        assert [profile.text(int(name)) for name in profile.lanes.thread_name] == ["worker"]
+    assert len(in_one([timeline([1], begin_s=0, name="idle"), timeline([1], begin_s=1, name="worker")]).lanes) == 2
+    assert len(in_one([timeline([1], begin_s=0, tid=-1, name=""), timeline([1], begin_s=1, tid=-1, name="worker")]).lanes) == 2
 
 
 def test_a_timeline_is_bounded_and_says_so() -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
-from proftool.model.within import count_variance, over_dispersion, visit_variance
+from proftool.model.within import count_variance, over_dispersion, persistence, persistence_of, visit_variance
 
 
 def test_counts_at_random_times_vary_as_counts_do() -> None:
@@ -55,3 +56,28 @@ def test_one_slow_phase_is_no_over_dispersion() -> None:
     """A program that does one thing first and another then has phases, not noise."""
     times = np.arange(2400, dtype=np.int64)
     assert over_dispersion(times, (times >= 1200).astype(np.int32)) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("labels", "low", "high"),
+    [([1] * 50, 1, 1), ([1, 2] * 25, 0, 0), ([1] * 25 + [2] * 25, 0.9, 1), ([1], 0, 0), ([1, 1, 2, 2, 3, 3] * 10, 0.2, 0.4)],
+)
+def test_persistence_is_what_is_beyond_chance(labels: list[int], low: float, high: float) -> None:
+    """One stack for good is 1, a new one each time 0."""
+    assert low - 1e-9 <= persistence(np.array(labels)) <= high
+
+
+def test_persistence_of_a_function_is_against_the_chance_of_its_own_lane() -> None:
+    """A lane of one function is as persistent as can be; two that are drawn anew in another lane are not, however rare they are in all."""
+    random = np.random.default_rng(6)
+    mixed = (random.random(4000) < 0.9).astype(np.int32)
+    function = np.concatenate([mixed, np.full(4000, 2, np.int32)])
+    lane = np.repeat(np.array([0, 1], np.int32), 4000)
+    fresh = np.ones(8000, bool)
+    fresh[1:] = (function[1:] != function[:-1]) | (lane[1:] != lane[:-1])
+    found = persistence_of(function, lane, fresh, 4)
+    assert found[:2] == pytest.approx([0, 0], abs=0.06)
+    assert found[2] == 0  # it cannot be told from chance where it is all there is
+    turns = np.tile(np.repeat(np.array([0, 1], np.int32), 20), 50)
+    fresh = np.diff(turns, prepend=-1) != 0
+    assert persistence_of(turns, np.zeros(2000, np.int32), fresh, 2) == pytest.approx([0.9, 0.9])

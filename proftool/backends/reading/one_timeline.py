@@ -45,17 +45,20 @@ def _with_lanes_joined(profile: Profile) -> Profile:
     rows: list[tuple[int, ...]] = []
     place: list[int] = []
     names = list(lanes.columns())
-    process_name, ppid = names.index("process_name"), names.index("ppid")
-    for row in zip(*(column.tolist() for column in lanes.columns().values()), strict=True):
-        told = dict(zip(names, row, strict=True))
-        at = known.setdefault((told["pid"], told["tid"], told["thread_name"]), len(rows))
+    pid, tid = names.index("pid"), names.index("tid")
+    process_name, thread_name, ppid = (names.index(name) for name in ("process_name", "thread_name", "ppid"))
+    every = list(zip(*(column.tolist() for column in lanes.columns().values()), strict=True))
+    named = {(row[pid], row[tid]): row[thread_name] for row in every if row[thread_name] and row[tid] >= 0}
+    for row in every:
+        name = row[thread_name] or named.get((row[pid], row[tid]), 0)
+        at = known.setdefault((row[pid], row[tid], name), len(rows))
         if at == len(rows):
             rows.append(row)
-        else:  # a process tells its name and parent after the first samples of it
-            own = list(rows[at])
-            own[process_name] = own[process_name] or row[process_name]
-            own[ppid] = own[ppid] if own[ppid] >= 0 else row[ppid]
-            rows[at] = tuple(own)
+        own = list(rows[at])  # a process tells its name and parent after the first samples of it, and a thread its name
+        own[process_name] = own[process_name] or row[process_name]
+        own[thread_name] = name
+        own[ppid] = own[ppid] if own[ppid] >= 0 else row[ppid]
+        rows[at] = tuple(own)
         place.append(at)
     to: Int32Array = np.array([*place, ROOT], np.int32)
     cells = profile.cells.columns() | {"lane": to[profile.cells.lane]}

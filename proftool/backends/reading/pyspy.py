@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import linecache
 import os
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from proftool.backends import circumstances
 from proftool.backends.pyspy import CONDENSED, DEFAULT_RATE_HZ, NAME, PART, package_version
 from proftool.backends.reading.one_timeline import in_one
-from proftool.backends.reading.thread_clocks import ThreadClock, read_clocks
+from proftool.backends.reading.pyspy_file import File, Frame, Thread, read_file
+from proftool.backends.reading.sample_places import Places, Taken, passed_ns, placed
+from proftool.backends.reading.thread_clocks import Clocks, ThreadClock, read_clocks
 from proftool.contracts import Clock, Process, Recording, Segment
 from proftool.errors import BackendFailed
 from proftool.formats import native
@@ -36,40 +38,18 @@ from proftool.model.profile import (
     Profile,
     Status,
 )
+from proftool.model.within import persistence
 from proftool.units import NS_PER_S
 
-_THREAD = re.compile(r'(?:Process (\d+) )?Thread (\d+|0x[0-9a-f]+) "(.*)"', re.DOTALL)
-_LABEL = re.compile(r'(?:process \d+:".*"|thread \(\d+\)(?:: .*)?)', re.DOTALL)
-"""Frames that py-spy puts below a stack to say whose it is; here these are lanes."""
 _BUSY_SHARE = 0.25
 """A thread that ran, or stood in line for a processor, for less than this part of the time around a sample is waiting."""
 
 _RUNNING_SHARE = 0.5
 """The same for time on a processor alone, of a thread in a call that waits."""
+_FEW = 0.05
+"""So large a part of the samples may be those of threads that were too short to be looked at twice."""
 _STRETCH = 4
 """Equal stacks in a row from which on the whole stretch is judged."""
-
-
-class _Frame(msgspec.Struct):
-    name: str
-    file: str | None = None
-    line: int | None = None
-
-
-class _Shared(msgspec.Struct):
-    frames: list[_Frame]
-
-
-class _Thread(msgspec.Struct):
-    name: str
-    samples: list[msgspec.Raw]
-    """Each a list of frame numbers, as text: most repeat, and lists of numbers would take ten times the room."""
-    weights: list[float]
-
-
-class _File(msgspec.Struct):
-    shared: _Shared
-    profiles: list[_Thread]
 
 
 def read(recording: Recording) -> Profile:
@@ -99,11 +79,14 @@ def read(recording: Recording) -> Profile:
     own = circumstances.meta(recording, None, backend=NAME, version=package_version(), notes=notes).passes[0]
     kept_hz = sum(segment.rate_hz * segment.duration_ns for segment in segments) / max(sum(s.duration_ns for s in segments), 1)
     overheads = [segment.overhead_ns for segment in segments if segment.overhead_ns is not None]
+    counted = [one.samples or 0 for one in passes]
+    unweighed = sum(n for n, one in zip(counted, passes, strict=True) if not one.weighed_by_time)
     whole = replace(
         passes[-1],
         rate_achieved_hz=_mean([(one.rate_achieved_hz, one.duration_ns) for one in passes]),
         rate_kept_hz=kept_hz if len({segment.rate_hz for segment in segments}) > 1 else None,
-        samples=sum(one.samples or 0 for one in passes),
+        weighed_by_time=unweighed <= _FEW * sum(counted),
+        samples=sum(counted),
         missed=sum(one.missed or 0 for one in passes),
         overhead_ns=sum(overheads) if overheads else None,
         started_ns=own.started_ns,
@@ -151,7 +134,7 @@ def _read_segment(recording: Recording, segment: Segment) -> Profile:
     """One file of py-spy's, its times from the recording's start on."""
     part = segment.folder / PART
     try:
-        told = msgspec.json.decode(part.read_bytes(), type=_File)
+        told = read_file(part.read_bytes(), _first_pid(recording))
     except FileNotFoundError:
         raise _nothing(recording, "it wrote no file") from None
     except (msgspec.MsgspecError, OSError) as problem:
@@ -163,7 +146,7 @@ def _read_segment(recording: Recording, segment: Segment) -> Profile:
     unseen = ["native frames are not shown"] if not recording.options.native else []
     if not recording.options.children:
         unseen.append("child processes were not recorded")
-    unseen += circumstances.tasks_unseen(frame.file or "" for frame in told.shared.frames)
+    unseen += circumstances.tasks_unseen(frame.file or "" for frame in told.frames)
     meta = circumstances.meta(
         replace(recording, notes=(), processes=()),
         who,
@@ -177,7 +160,13 @@ def _read_segment(recording: Recording, segment: Segment) -> Profile:
         unseen=unseen,
     )
     missed = max(round((segment.duration_ns / NS_PER_S) * segment.rate_hz) - reader.most_samples, 0)
-    one = replace(meta.passes[0], missed=missed, complete=True, duration_ns=segment.duration_ns)
+    one = replace(
+        meta.passes[0],
+        weighed_by_time=reader.n_uncounted <= _FEW * reader.n_samples,
+        missed=missed,
+        complete=True,
+        duration_ns=segment.duration_ns,
+    )
     return reader.builder.build(replace(meta, passes=(one,)))
 
 
@@ -194,122 +183,100 @@ def _nothing(recording: Recording, why: str) -> BackendFailed:
 
 
 class _Reader:
-    def __init__(self, recording: Recording, segment: Segment, who: Identifier, told: _File, watched: Mapping[int, ThreadClock]) -> None:
+    def __init__(self, recording: Recording, segment: Segment, who: Identifier, told: File, watched: Clocks) -> None:
         mode = str(recording.options.mode)
         metrics = [replace(metric, mode=mode) for metric in (WALL_TIME, WAITING_TIME, CPU_TIME, SAMPLES)]
-        if watched:
+        if watched.threads:
             metrics.append(replace(PREEMPTED_TIME, mode=mode))
         self.builder = ProfileBuilder(metrics)
-        self.frames, self.who = told.shared.frames, who
+        self.frames, self.stacks, self.who = told.frames, told.stacks, who
         self.watched = watched
         self.processes = {process.pid: process for process in recording.processes}
-        self.first_pid = recording.processes[0].pid if recording.processes else _pid_of(recording)
-        self.n_samples = self.most_samples = 0
+        self.n_samples = self.most_samples = self.n_uncounted = 0
         self.pids: set[int] = set()
         self._rows: dict[int, int] = {}
         self._waiting: dict[int, bool] = {}
-        labels = {at for at, frame in enumerate(self.frames) if not frame.file and _LABEL.fullmatch(frame.name)}
-        self._hidden = {at for at, frame in enumerate(self.frames) if _is_bootstrap(frame)}
         self._begun_ns = segment.begun_ns
-        self._stacks: list[tuple[int, ...]] = []
         self._nodes: dict[int, int] = {}
-        numbers: dict[bytes, int] = {}
-        threads: list[tuple[list[int], int, int, str]] = []
-        while told.profiles:
-            thread = told.profiles.pop(0)
-            threads.append((self._kept(thread.samples, labels, numbers), *_named(thread.name, self.first_pid)))
-        self.period_ns = self._period(segment, threads)
-        for stacks, pid, tid, name in threads:
-            self._add(stacks, pid, tid, name)
-
-    def _kept(self, samples: Sequence[msgspec.Raw], labels: set[int], numbers: dict[bytes, int]) -> list[int]:
-        """Each sample as the number of its stack, those without a frame of the program's left out."""
-        found: list[int] = []
-        for raw in samples:
-            text = bytes(raw)
-            number = numbers.get(text)
-            if number is None:
-                whole = msgspec.json.decode(text, type=tuple[int, ...])
-                stack = tuple(frame for frame in whole if frame not in labels)
-                number = numbers[text] = -1 if not stack or self._hidden.intersection(stack) else len(self._stacks)
-                if number >= 0:
-                    self._stacks.append(stack)
-            if number >= 0:
-                found.append(number)
-        return found
+        self.period_ns = _period_ns(segment, told.threads, _first_pid(recording))
+        taken: dict[int, Taken | None] = {}
+        for pid in {thread.pid for thread in told.threads}:
+            taken[pid] = watched.taken(pid, max(len(thread.stacks) for thread in told.threads if thread.pid == pid))
+        for thread in told.threads:
+            self._add(thread, taken[thread.pid])
 
     def _node(self, number: int) -> int:
         node = self._nodes.get(number)
         if node is None:
-            node = self._nodes[number] = self.builder.stack([self._frame(index) for index in self._stacks[number]])
+            node = self._nodes[number] = self.builder.stack([self._frame(index) for index in self.stacks[number]])
         return node
 
-    def _period(self, segment: Segment, threads: Sequence[tuple[list[int], int, int, str]]) -> int:
-        """
-        Measured ns between two samples.
-
-        The first process's main thread is there from the gate to the end, so its number of samples over the time of the recording is
-        the rate that was reached; nominal where it is not among the threads.
-        """
-        counts = [len(stacks) for stacks, pid, tid, _ in threads if pid == self.first_pid and tid == pid]
-        n = max(counts, default=0)
-        if n < 2:
-            return round(NS_PER_S / segment.rate_hz)
-        return max(round(segment.duration_ns / n), 1)
-
-    def _add(self, stacks: Sequence[int], pid: int, tid: int, name: str) -> None:
+    def _add(self, thread: Thread, taken: Taken | None) -> None:
+        pid, tid, stacks = thread.pid, thread.tid, thread.kept
         process = self.processes.get(pid)
         if not stacks:
             return
         self.n_samples += len(stacks)
         self.pids.add(pid)
         self.most_samples = max(self.most_samples, len(stacks))
-        clock = self.watched.get(tid)
-        begin_ns = clock.time_ns[0] if clock else 0
-        end_ns = clock.time_ns[-1] if clock else 0
-        origin_ns = min((c.time_ns[0] for c in self.watched.values()), default=0)
         lane = self.builder.lane(
             pid=pid,
             ppid=UNKNOWN if process is None or process.ppid is None else process.ppid,
             tid=tid,
             process_name=process.name if process else "",
-            thread_name=name or (process.thread_names.get(tid, "") if process else ""),
+            thread_name=thread.name or (process.thread_names.get(tid, "") if process else ""),
             is_main=tid == pid,
         )
-        # The samples of a thread lie evenly over the time that it was seen for: py-spy writes their order, not their times.
-        step = (end_ns - begin_ns) / len(stacks) if clock and end_ns > begin_ns else self.period_ns
-        judged = self._judged(stacks, clock, begin_ns, step)
-        in_line = clock.in_line_share(len(stacks)).tolist() if clock else None
-        running, at_a_wait = np.array([not waits for waits, _, _ in judged]), np.array([calls for _, calls, _ in judged])
-        cpu_ns = clock.cpu_ns(running, at_a_wait) if clock and end_ns > begin_ns else None
-        for at, (stack, (waits, _, wanted)) in enumerate(zip(stacks, judged, strict=True)):
+        clock = self.watched.threads.get(tid)
+        if clock is not None and clock.time_ns[-1] <= clock.time_ns[0]:
+            clock = None  # seen once
+        every, kept = np.array(thread.stacks), np.flatnonzero(np.array(thread.stacks) >= 0)
+        begin_ns, end_ns = (clock.time_ns[0], clock.time_ns[-1]) if clock else (0, len(every) * self.period_ns)
+        places = placed(len(every), begin_ns, end_ns, taken if clock else None)
+        self.n_uncounted += 0 if places.is_counted else len(stacks)
+        judged = self._judged(stacks, clock, places.of(kept))
+        passed, cpu_ns, in_line = np.full(len(stacks), self.period_ns), None, None
+        if clock:
+            persistent = persistence(self._leaves(stacks))
+            passed = passed_ns(places, kept, np.array(clock.time_ns), persistent, len(stacks) * self.period_ns)
+            running, at_a_wait = every < 0, np.zeros(len(every), np.bool_)  # what is no program's takes what it ran with it
+            running[kept], at_a_wait[kept] = [not waits for waits, _, _ in judged], [calls for _, calls, _ in judged]
+            cpu_ns = clock.cpu_ns(places, running, at_a_wait, persistent)[kept].tolist()
+            in_line = clock.in_line_share(places.of(kept)).tolist()
+        origin_ns = min((c.time_ns[0] for c in self.watched.threads.values()), default=0)
+        times_ns = places.at_ns[kept].tolist()
+        for at, (stack, (waits, _, wanted), passed_of) in enumerate(zip(stacks, judged, passed.tolist(), strict=True)):
             node = self._node(stack)
-            time_ns = int(begin_ns + (at + 0.5) * step)
-            self.builder.add(node, lane, 0, self.period_ns)
+            self.builder.add(node, lane, 0, passed_of)
             if waits:
-                self.builder.add(node, lane, 1, self.period_ns)
+                self.builder.add(node, lane, 1, passed_of)
             elif in_line is not None and wanted is not None:
-                self.builder.add(node, lane, 4, int(self.period_ns * min(wanted, 1.0) * in_line[at]))
+                self.builder.add(node, lane, 4, int(passed_of * min(wanted, 1.0) * in_line[at]))
             if cpu_ns is not None:
-                self.builder.add(node, lane, 2, int(cpu_ns[at]))
+                self.builder.add(node, lane, 2, cpu_ns[at])
             elif not waits:
-                self.builder.add(node, lane, 2, self.period_ns)
+                self.builder.add(node, lane, 2, passed_of)
             self.builder.add(node, lane, 3, 1)
             status = Status.WAITING if waits else Status.RUNNING
-            self.builder.sample(self._begun_ns + max(time_ns - origin_ns, 0), lane, node, self.period_ns, int(status))
+            self.builder.sample(self._begun_ns + max(int(times_ns[at]) - origin_ns, 0), lane, node, passed_of, int(status))
 
-    def _judged(
-        self, stacks: Sequence[int], clock: ThreadClock | None, begin_ns: int, step: float
-    ) -> list[tuple[bool, bool, float | None]]:
+    def _leaves(self, stacks: Sequence[int]) -> NDArray[np.int64]:
+        """The innermost function of each sample."""
+        numbers: dict[tuple[str, str | None], int] = {}
+        frames = (self.frames[stack[-1]] for stack in self.stacks)
+        own = np.array([numbers.setdefault((frame.name, frame.file), len(numbers)) for frame in frames], np.int64)
+        return own[np.array(stacks)]
+
+    def _judged(self, stacks: Sequence[int], clock: ThreadClock | None, places: Places) -> list[tuple[bool, bool, float | None]]:
         """Of each sample: does the thread wait, does its line call what waits, and in which part of the time it ran or could not."""
         found: list[tuple[bool, bool, float | None]] = []
-        runs = _runs(stacks)
+        runs, times_ns, step_ns = _runs(stacks), places.at_ns.tolist(), places.step_ns
         for at, stack in enumerate(stacks):
-            # While the same stack is seen many times over, what it does is judged by the whole stretch: the places of single samples
-            # are known to one step or so only, and on a busy machine py-spy's own pace varies.
+            # While the same stack is seen many times over, what it does is judged by the whole stretch: the kernel adds up what a thread
+            # ran at its switches, and the places of single samples are known to a step or two.
             first, last = runs[at] if runs[at][1] - runs[at][0] >= _STRETCH else (at, at + 1)
-            shares = clock.shares(int(begin_ns + (first - 0.5) * step), int(begin_ns + (last + 0.5) * step)) if clock else None
-            calls_wait = self._calls_wait(self._stacks[stack][-1])
+            shares = clock.shares(int(times_ns[first] - step_ns), int(times_ns[last - 1] + step_ns)) if clock else None
+            calls_wait = self._calls_wait(self.stacks[stack][-1])
             if shares is None:
                 found.append((calls_wait, calls_wait, None))
             else:
@@ -334,7 +301,7 @@ class _Reader:
             row = self._rows[index] = self._resolved(self.frames[index])
         return row
 
-    def _resolved(self, frame: _Frame) -> int:
+    def _resolved(self, frame: Frame) -> int:
         file, line = frame.file or "", frame.line or 0
         if file and not file.endswith((".py", ".pyx", ".pyc")) and file[0] != "<" and self.who.place(file).category is not Category.PROJECT:
             return self.builder.frame(
@@ -349,12 +316,15 @@ class _Reader:
         )
 
 
-def _named(text: str, first_pid: int) -> tuple[int, int, str]:
-    """(pid, tid, thread name) of a thread's title: `Process 7 Thread 9 "worker"`, the process only where there are several."""
-    found = _THREAD.search(text)
-    if not found:
-        return first_pid, UNKNOWN, text
-    return int(found[1] or first_pid), int(found[2], 0), found[3]
+def _period_ns(segment: Segment, threads: Sequence[Thread], first_pid: int) -> int:
+    """
+    Measured ns between two samples.
+
+    The first process's main thread is there from the gate to the end, so its number of samples over the time of the recording is
+    the rate that was reached; nominal where it is not among the threads.
+    """
+    n = max((len(thread.kept) for thread in threads if thread.pid == first_pid and thread.tid == thread.pid), default=0)
+    return round(NS_PER_S / segment.rate_hz) if n < 2 else max(round(segment.duration_ns / n), 1)
 
 
 def _not_sampled(recording: Recording, seen: set[int]) -> list[str]:
@@ -377,11 +347,7 @@ def _runs(stacks: Sequence[int]) -> list[tuple[int, int]]:
     return found
 
 
-def _is_bootstrap(frame: _Frame) -> bool:
-    file = frame.file or ""
-    own = ("/launch/_child.py", "/launch/_blind.py", "/launch/_collector.py")
-    return file.endswith(own) or (file.endswith("/sitecustomize.py") and "/hook/" in file)
-
-
-def _pid_of(recording: Recording) -> int:
+def _first_pid(recording: Recording) -> int:
+    if recording.processes:
+        return recording.processes[0].pid
     return recording.target.pid if isinstance(recording.target, Process) else UNKNOWN

@@ -7,12 +7,14 @@ that passed.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from proftool.backends.reading.sample_places import COARSE, Places, Taken, blended, taken
 from proftool.launch import clocks
 
 
@@ -36,17 +38,10 @@ class ThreadClock:
     stopped_ns: list[int]
     """At most so long it stood still while py-spy read it: what py-spy ran, and waited to run, out of the time left."""
 
-    def in_line_share(self, n: int) -> NDArray[np.float64]:
-        """
-        Of the time that it wanted a processor, the part in which it stood in line or was stopped, around each of `n` samples.
-
-        py-spy draws the times between samples from an exponential distribution, so that the place of one in the middle is known to
-        some √n/2 steps: the share is taken over √n steps around it.
-        """
+    def in_line_share(self, places: Places) -> NDArray[np.float64]:
+        """Of the time that it wanted a processor, the part in which it stood in line or was stopped, around each sample."""
         begin, end = self.time_ns[0], self.time_ns[-1]
-        step, half = (end - begin) / n, max(n**0.5, 1.0) / 2
-        at = np.arange(n) + 0.5
-        sides = [np.clip(begin + (at + way * half) * step, begin, end) for way in (-1, 1)]
+        sides = [np.clip(places.at_ns + way * places.most_off_ns, begin, end) for way in (-1, 1)]
 
         def spent(column: list[int]) -> NDArray[np.float64]:
             after = np.asarray(np.interp(sides[1], self.time_ns, column), np.float64)
@@ -55,37 +50,58 @@ class ThreadClock:
 
         hindered = spent(self.queued_ns) + spent(self.stopped_ns)
         wanted = spent(self.run_ns) + hindered
-        share = np.zeros(n)
+        share = np.zeros(len(places.at_ns))
         np.divide(hindered, wanted, out=share, where=wanted > 0)
         return share
 
-    def cpu_ns(self, running: NDArray[np.bool_], at_a_wait: NDArray[np.bool_]) -> NDArray[np.int64]:
+    def cpu_ns(
+        self, places: Places, running: NDArray[np.bool_], at_a_wait: NDArray[np.bool_], persistent: float = 1.0
+    ) -> NDArray[np.int64]:
         """
-        What it ran, on its samples: to the ns what the kernel counted. `running`: was so judged; `at_a_wait`: its line calls what waits.
+        What it ran, on its samples: to the ns what the kernel counted.
+
+        Args:
+            running: was so judged.
+            at_a_wait: its line calls what waits.
+            persistent: how far stacks last from one sample to the next (sample_places.py): where they do not, longer spans are shared out.
+        """
+        looks = np.arange(len(self.time_ns))
+        fine, coarse = (
+            self._cpu_ns(np.unique(np.append(looks[::stride], looks[-1:])), places, running, at_a_wait) for stride in (1, COARSE)
+        )
+        return blended(fine, coarse, persistent)
+
+    def _cpu_ns(
+        self, looks: NDArray[np.int64], places: Places, running: NDArray[np.bool_], at_a_wait: NDArray[np.bool_]
+    ) -> NDArray[np.int64]:
+        """
+        The same, by those of its looks.
 
         What it ran between two looks belongs to the samples between them that were running; where there are none, to those within
-        reach, which is as far as the places of samples are off: py-spy's steps vary as an exponential distribution does, so sample i
-        of n is off by √(i (n - i) / n) steps. A running sample at a call that waits comes after the others, as it is more likely off.
-        Only what no running sample is in reach of is that of waiting ones: to wake and lie down again takes time too. No sample is cut to
-        its length: a few stand for all that ran between them, and what is cut off would be missing from the sum.
+        reach, which is as far as the places of samples are off. A running sample at a call that waits comes after the others, as it is
+        more likely off. Only what no running sample is in reach of is that of waiting ones: to wake and lie down again takes time too. No
+        sample is cut to its length: a few stand for all that ran between them, and what is cut off would be missing from the sum.
         """
         n = len(running)
         found = np.zeros(n, np.int64)
-        times, ran = np.array(self.time_ns), np.diff(np.array(self.run_ns))
-        step = (times[-1] - times[0]) / n
+        times, ran = np.array(self.time_ns)[looks], np.diff(np.array(self.run_ns)[looks])
         at = np.arange(n)
-        centers = times[0] + (at + 0.5) * step
-        middle = np.clip(((times[1:] + times[:-1]) / 2 - times[0]) / step, 0, n) if step else np.zeros(len(ran))
-        reach = np.maximum(np.sqrt(middle * (n - middle) / n), 1) * step
+        reach = places.off_ns((times[1:] + times[:-1]) / 2)
         left = np.flatnonzero(ran > 0)
         for pool in (at[running & ~at_a_wait], at[running], at):
             for far in (np.zeros(len(ran)), reach):
-                low = np.searchsorted(centers[pool], times[left] - far[left])
-                high = np.searchsorted(centers[pool], times[left + 1] + far[left])
+                low = np.searchsorted(places.at_ns[pool], times[left] - far[left])
+                high = np.searchsorted(places.at_ns[pool], times[left + 1] + far[left])
                 met = low < high
                 found[pool] += _spread(len(pool), ran[left[met]], low[met], high[met])
                 left = left[~met]
-        found += _spread(n, ran[left], np.zeros(len(left), np.int64), np.full(len(left), n))
+        if len(left):  # where the sampler itself stood still: to what ran before it or after
+            pool = at[running] if running.any() else at
+            middle = (times[left] + times[left + 1]) / 2
+            after = np.clip(np.searchsorted(places.at_ns[pool], middle), 0, len(pool) - 1)
+            before = np.maximum(after - 1, 0)
+            nearer = np.abs(places.at_ns[pool[before]] - middle) < np.abs(places.at_ns[pool[after]] - middle)
+            np.add.at(found, pool[np.where(nearer, before, after)], ran[left])
         return found
 
     def shares(self, low_ns: int, high_ns: int) -> tuple[float, float] | None:
@@ -100,26 +116,50 @@ class ThreadClock:
         return ran / span, (ran + hindered) / span
 
 
-def read_clocks(folder: Path, duration_ns: int, stopped_ns: int | None = None) -> dict[int, ThreadClock]:
-    """The watched threads by native id. `stopped_ns`: how long the launcher's looks found the target stopped in all, where it looked."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Clocks:
+    """Of a recording, or of a segment of it."""
+
+    threads: Mapping[int, ThreadClock]
+    """By native id."""
+    processes: Mapping[int, tuple[NDArray[np.int64], NDArray[np.int64]]]
+    """When each thread of a process was seen first and last."""
+    reads: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]]
+    """Of each of the profiler's threads, times and how many files it had read by then."""
+
+    def taken(self, pid: int, n: int) -> Taken | None:
+        """When a process's `n` samples were taken, where that is known."""
+        return taken(self.reads, *self.processes[pid], n) if pid in self.processes else None
+
+
+NO_CLOCKS = Clocks({}, {}, ())
+
+
+def read_clocks(folder: Path, duration_ns: int, stopped_ns: int | None = None) -> Clocks:
+    """What was watched. `stopped_ns`: how long the launcher's looks found the target stopped in all, where it looked."""
     try:
-        rows = np.loadtxt(folder / clocks.FILE, dtype=np.int64, ndmin=2)
-    except (OSError, ValueError):
-        return {}
-    found: dict[int, ThreadClock] = {}
+        rows = np.fromfile(folder / clocks.FILE, dtype=np.int64)
+    except OSError:
+        return NO_CLOCKS
+    rows = rows[: len(rows) // clocks.COLUMNS * clocks.COLUMNS].reshape(-1, clocks.COLUMNS)  # a full disk takes part of the last one
     if not rows.size:
-        return found
+        return NO_CLOCKS
     # A process that has ended stands in /proc until proftool has asked for its status: that is no time of the program's.
     rows[:, 0] = np.minimum(rows[:, 0], rows[:, 0].min() + duration_ns)
     profiler = rows[rows[:, 1] == 0]
+    threads: dict[int, ThreadClock] = {}
+    seen: dict[int, list[tuple[int, int]]] = {}
     for tid in np.unique(rows[rows[:, 1] != 0, 2]):
         own = rows[rows[:, 2] == tid]
         own = own[np.diff(own[:, 0], prepend=-1) > 0]
         queued = _as_it_passed(own)
-        found[int(tid)] = ThreadClock(
+        threads[int(tid)] = ThreadClock(
             own[:, 0].tolist(), own[:, 3].tolist(), queued.tolist(), _stopped(own, queued, profiler, stopped_ns).tolist()
         )
-    return found
+        seen.setdefault(int(own[0, 1]), []).append((int(own[0, 0]), int(own[-1, 0])))
+    processes = {pid: (np.array([first for first, _ in of]), np.array([last for _, last in of])) for pid, of in seen.items()}
+    reads = [(own[:, 0], own[:, 5]) for own in (profiler[profiler[:, 2] == tid] for tid in np.unique(profiler[:, 2]))]
+    return Clocks(threads, processes, reads)
 
 
 def _stopped(own: NDArray[np.int64], queued: NDArray[np.int64], profiler: NDArray[np.int64], stopped_ns: int | None) -> NDArray[np.int64]:
