@@ -66,3 +66,11 @@ def test_a_system_that_tells_nothing_is_unknown(monkeypatch: pytest.MonkeyPatch,
     """No control group: None, not zero."""
     monkeypatch.setattr(speed, "_CGROUPS", (tmp_path / "none",))
     assert speed.start().finish().throttled_ns is None
+
+
+def test_half_of_the_time_at_half_the_speed_is_three_quarters_of_the_work() -> None:
+    """A computation then takes four thirds, and not one and a half times as long as on the fast machine."""
+    fast = speed.whole_ns([100_000] * 16)
+    assert fast is not None
+    assert speed.whole_ns([100_000, 200_000] * 8) == pytest.approx(fast * 4 / 3, rel=1e-6)
+    assert speed.whole_ns([100_000] * 7) is None
