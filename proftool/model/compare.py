@@ -26,7 +26,7 @@ from proftool.model.profile import Metric, MetricKind, Profile, UInt8Array
 from proftool.model.significance import ALPHA, Floats, Tested, Witness
 from proftool.model.tree import Tree, function_total, node_function, node_self
 from proftool.model.union_profile import union_profile
-from proftool.model.within import quantum_ns, with_calls, within_variance
+from proftool.model.within import mean_quantum, sampling_variance, with_calls, within_variance
 from proftool.units import NS_PER_S, Unit, people
 
 FLOOR_SHARE = 0.005
@@ -187,7 +187,10 @@ class _Comparison:
         noise = significance.share_noise(values[steady], self.n_base)
         beside = self.machine.beside if self.is_worked_time else None
         self.witness = significance.witness(values, self.n_base, steady, noise, shift, sd, beside)
-        return significance.compare_runs(values, self.n_base, floor=self.least, quantum=self._quantum(), seed=self.seed, seen=self.witness)
+        sampled, quantum = sampling_variance(self.profiles, self.functions, values, self.scale, self.in_line), self._quantum()
+        return significance.compare_runs(
+            values, self.n_base, floor=self.least, quantum=quantum, sampled=sampled, seed=self.seed, seen=self.witness
+        )
 
     def _clock(self) -> tuple[Floats, NDArray[np.bool_]]:
         """Values to test and which functions work rather than wait: CPU time for these where all runs have it."""
@@ -210,8 +213,7 @@ class _Comparison:
         return np.where(works[:, None], cpu, self.self_values), works
 
     def _quantum(self) -> float:
-        weights = [quantum_ns(p) * scale for p, scale in zip(self.profiles, self.scale, strict=True) if len(p.samples)]
-        return float(np.mean(weights)) if weights and self.metric.unit is Unit.NANOSECONDS else 0.0
+        return mean_quantum(self.profiles, self.scale) if self.metric.unit is Unit.NANOSECONDS else 0.0
 
     def answer(self, names: tuple[str, str], comparability: Comparability) -> Diff:
         """The whole `Diff`."""

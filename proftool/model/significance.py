@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-ALPHA = 0.025
+ALPHA = 0.02
 """Chance that a report on identical programs flags anything."""
 SPLITS_MAX = 4000
 """All relabellings up to so many, else so many random ones."""
@@ -200,17 +200,28 @@ def statistics(values: Floats, labels: NDArray[np.bool_], prior: Floats) -> tupl
     return new - base, np.sqrt(variance * (1 / n_new + 1 / n_base)) + 1e-300
 
 
-def prior_variance(values: Floats, n_base: int, quantum: float) -> Floats:
-    """What variance a function of that size has in this experiment: the trend over functions, never below the sampling's own."""
+def prior_variance(values: Floats, n_base: int, quantum: float, sampled: Floats | None = None) -> Floats:
+    """
+    What variance a function of that size has in this experiment: the trend over functions, never below the sampling's own.
+
+    Args:
+        sampled: what is known of each function's own; those that stay for many samples have less than counts of their size, and
+            the trend through them is no trend of the others.
+    """
     sides = (values[:, :n_base], values[:, n_base:])
     df = values.shape[1] - 2
     squares: list[Floats] = [((side - side.mean(axis=1, keepdims=True)) ** 2).sum(axis=1) for side in sides]
     within = (squares[0] + squares[1]) / df
     mean = values.mean(axis=1)
     floor = np.maximum((MIN_CV * mean) ** 2, quantum * quantum / 12)
+    if sampled is not None:
+        floor = np.maximum(floor, sampled)
     big = (mean > 0) & (mean >= 0.005 * mean.sum())
     if not big.any():
         return floor
+    weight = mean[big] / mean[big].sum()
+    if sampled is not None:
+        return np.maximum(floor, float(weight @ (within[big] / floor[big])) * sampled)
     # Counting noise grows with the value, what all functions share with its square: the slope between is fitted where there are enough.
     noise, level = np.log(np.maximum(within, floor)[big]), np.log(mean[big])
     slope = 1.5
@@ -218,7 +229,6 @@ def prior_variance(values: Floats, n_base: int, quantum: float) -> Floats:
         centred = level - level.mean()
         slope = float(np.clip((centred @ noise) / (centred @ centred), 1.0, 2.0))
     # The largest functions are what matters and what is best known, so the trend passes through them.
-    weight = mean[big] / mean[big].sum()
     height = float(weight @ (noise - slope * level))
     return np.maximum(floor, np.exp(height + slope * np.log(np.maximum(mean, 1e-300))))
 
@@ -247,6 +257,7 @@ def compare_runs(
     *,
     floor: float = 0.0,
     quantum: float = 0.0,
+    sampled: Floats | None = None,
     seed: int = 0,
     seen: Witness | None = None,
     rows: NDArray[np.int64] | None = None,
@@ -258,6 +269,7 @@ def compare_runs(
         values: self values, shape (n_functions, n_runs), four runs a side or more.
         floor: functions smaller than this on both sides cannot be flagged and do not count among the tests.
         quantum: weight of one sample in the same unit, 0 where values are not counted.
+        sampled: variance of each value that sampling alone makes, where that is known.
         seen: what the machine's speed is told by; None: it is taken to be the same for all runs.
         rows: for each row of `values` its function in `seen`, where these are not the same.
     """
@@ -271,7 +283,7 @@ def compare_runs(
         own, level = relative(values, seen, rows)
         weight, steady = (seen.weight, seen.steady) if rows is None else (seen.weight[rows], seen.steady[rows])
         probe_part, shift, sd, together = np.where(steady, 1 - weight, 0.0), seen.shift, seen.sd, seen.together
-    prior = prior_variance(own, n_base, quantum)
+    prior = prior_variance(own, n_base, quantum, sampled)
     delta, se = statistics(own, labels, prior)
     if seen is not None and seen.beside is not None:
         sides = _level_shift(level - seen.beside, labels)
