@@ -110,7 +110,7 @@ class _Files:
             tids = set[str]()
         self._forget(pid, self._threads.get(pid, set()) - tids)
         self._threads[pid] = tids
-        for tid in sorted(tids, key=int):
+        for tid in tids:
             place = f"/proc/{pid}/task/{tid}/"
             try:
                 run_ns, queued_ns = (int(word) for word in self._read(place + "schedstat").split()[:2])

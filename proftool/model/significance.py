@@ -202,11 +202,12 @@ def statistics(values: Floats, labels: NDArray[np.bool_], prior: Floats) -> tupl
 
 def prior_variance(values: Floats, n_base: int, quantum: float, sampled: Floats | None = None) -> Floats:
     """
-    What variance a function of that size has in this experiment: the trend over functions, never below the sampling's own.
+    What variance a function has in this experiment, never below the sampling's own: what sampling makes it, as many times as the large
+    functions vary by more than that; where that is not known, the trend over functions by size.
 
     Args:
-        sampled: what is known of each function's own; those that stay for many samples have less than counts of their size, and
-            the trend through them is no trend of the others.
+        sampled: what sampling makes each function's. Those that stay for many samples have less than counts of their size, so a trend
+            through the large ones, which do, is none of the small ones.
     """
     sides = (values[:, :n_base], values[:, n_base:])
     df = values.shape[1] - 2

@@ -66,10 +66,7 @@ def persistence(labels: Sequence[int] | NDArray[np.integer]) -> float:
     if len(of) < 2:
         return 0.0
     share = np.unique(of, return_counts=True)[1] / len(of)
-    return _beyond(float((of[1:] == of[:-1]).mean()), float((share**2).sum()))
-
-
-def _beyond(found: float, chance: float) -> float:
+    chance, found = float((share**2).sum()), float((of[1:] == of[:-1]).mean())
     return max((found - chance) / (1 - chance), 0.0) if chance < 1 else 1.0
 
 

@@ -230,7 +230,8 @@ class _Reader:
         clock = self.watched.threads.get(tid)
         if clock is not None and clock.time_ns[-1] <= clock.time_ns[0]:
             clock = None  # seen once
-        every, kept = np.array(thread.stacks), np.flatnonzero(np.array(thread.stacks) >= 0)
+        every = np.array(thread.stacks)
+        kept = np.flatnonzero(every >= 0)
         begin_ns, end_ns = (clock.time_ns[0], clock.time_ns[-1]) if clock else (0, len(every) * self.period_ns)
         places = placed(len(every), begin_ns, end_ns, taken if clock else None)
         self.n_uncounted += 0 if places.is_counted else len(stacks)

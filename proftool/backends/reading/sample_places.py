@@ -110,9 +110,21 @@ def blended(fine: Floats | Ints, coarse: Floats | Ints, persistent: float) -> In
 
 def passed_ns(places: Places, kept: Ints, edges_ns: Ints, persistent: float, whole_ns: int) -> Ints:
     """The time that each of the kept samples stands for; together `whole_ns`. `edges_ns`: when it was looked."""
-    parts = [_shared(places.at_ns, np.unique(np.append(edges_ns[::stride], edges_ns[-1:])))[kept] for stride in (1, COARSE)]
+    parts = [_shared(places.at_ns, strided(edges_ns, stride))[kept] for stride in (1, COARSE)]
     fine, coarse = (part * (whole_ns / max(float(part.sum()), 1.0)) for part in parts)
     return blended(fine, coarse, persistent)
+
+
+def strided(edges: Ints, stride: int) -> Ints:
+    """Every so manieth of them, and the last."""
+    return np.unique(np.append(edges[::stride], edges[-1:]))
+
+
+def nearest(ordered: Floats | Ints, wanted: Floats | Ints) -> Ints:
+    """For each that is wanted the place of the nearest of those in order."""
+    after = np.clip(np.searchsorted(ordered, wanted), 0, len(ordered) - 1)
+    before = np.maximum(after - 1, 0)
+    return np.where(np.abs(ordered[before] - wanted) < np.abs(ordered[after] - wanted), before, after)
 
 
 def _shared(at_ns: Floats, edges_ns: Ints) -> Floats:
@@ -123,8 +135,6 @@ def _shared(at_ns: Floats, edges_ns: Ints) -> Floats:
     where = np.clip(np.searchsorted(edges_ns, at_ns, side="right") - 1, 0, n_spans - 1)
     count = np.bincount(where, minlength=n_spans)
     filled = np.flatnonzero(count)
-    after = np.clip(np.searchsorted(filled, np.arange(n_spans)), 0, len(filled) - 1)
-    before = np.maximum(after - 1, 0)
-    nearer = np.abs(filled[before] - np.arange(n_spans)) < np.abs(filled[after] - np.arange(n_spans))
-    held = np.bincount(filled[np.where(nearer, before, after)], weights=np.diff(edges_ns).astype(np.float64), minlength=n_spans)
+    takers = filled[nearest(filled, np.arange(n_spans))]
+    held = np.bincount(takers, weights=np.diff(edges_ns).astype(np.float64), minlength=n_spans)
     return np.asarray(held[where] / count[where], np.float64)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from proftool.backends.reading.sample_places import COARSE, Places, Taken, blended, taken
+from proftool.backends.reading.sample_places import COARSE, Places, Taken, blended, nearest, strided, taken
 from proftool.launch import clocks
 
 
@@ -63,12 +63,10 @@ class ThreadClock:
         Args:
             running: was so judged.
             at_a_wait: its line calls what waits.
-            persistent: how far stacks last from one sample to the next (sample_places.py): where they do not, longer spans are shared out.
+            persistent: how far stacks last from one sample to the next (model/within.py): where they do not, longer spans are shared out.
         """
         looks = np.arange(len(self.time_ns))
-        fine, coarse = (
-            self._cpu_ns(np.unique(np.append(looks[::stride], looks[-1:])), places, running, at_a_wait) for stride in (1, COARSE)
-        )
+        fine, coarse = (self._cpu_ns(strided(looks, stride), places, running, at_a_wait) for stride in (1, COARSE))
         return blended(fine, coarse, persistent)
 
     def _cpu_ns(
@@ -97,11 +95,7 @@ class ThreadClock:
                 left = left[~met]
         if len(left):  # where the sampler itself stood still: to what ran before it or after
             pool = at[running] if running.any() else at
-            middle = (times[left] + times[left + 1]) / 2
-            after = np.clip(np.searchsorted(places.at_ns[pool], middle), 0, len(pool) - 1)
-            before = np.maximum(after - 1, 0)
-            nearer = np.abs(places.at_ns[pool[before]] - middle) < np.abs(places.at_ns[pool[after]] - middle)
-            np.add.at(found, pool[np.where(nearer, before, after)], ran[left])
+            np.add.at(found, pool[nearest(places.at_ns[pool], (times[left] + times[left + 1]) / 2)], ran[left])
         return found
 
     def shares(self, low_ns: int, high_ns: int) -> tuple[float, float] | None:
