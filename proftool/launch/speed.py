@@ -75,7 +75,7 @@ class Witness:
                 continue
             with contextlib.suppress(OSError):  # a processor that is the target's and not ours: its part is left out
                 os.sched_setaffinity(0, {int(fields[36])})  # of this thread alone
-                self._parts_ns.append(max(_computed_ns(_PART_LOOPS), 1))
+                self._parts_ns.append(part_ns())
 
 
 def whole_ns(parts_ns: Sequence[int]) -> int | None:
@@ -100,6 +100,11 @@ def probe_ns() -> int:
     for _ in range(_ROUNDS):
         rounds.append(_computed_ns(_LOOPS))
     return sorted(rounds)[_ROUNDS // 2]
+
+
+def part_ns() -> int:
+    """The same of a small part of it."""
+    return max(_computed_ns(_PART_LOOPS), 1)
 
 
 def _computed_ns(loops: int) -> int:
