@@ -4,7 +4,8 @@
     PYTHONPATH=tests python -m perf.diff record --rounds 20        real programs through the command line, twenty blocks a side: two hours
     PYTHONPATH=tests python -m perf.diff million                   two profiles of a million nodes
 
-With `--folder F` the runs of `record` stay there, and those that are there already are only judged again.
+With `--folder F` the runs of `record` stay there, and those that are there already are only judged again. `--length 6` makes
+its programs, which take about a second, run for six; `--mode sample` records that alone.
 
 `record` keeps each side in blocks of five runs, one side after the other, as people do: all pairs of runs and of blocks of one side are
 comparisons of identical programs, recorded at different times; blocks of both sides that were recorded next to each other show power.
@@ -22,7 +23,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 
@@ -38,7 +41,7 @@ from proftool.settings import load
 from proftool.store import open_store
 
 LOOPS = """import os
-T = float(os.environ.get("TRANSFORM", "1"))
+T, L = float(os.environ.get("TRANSFORM", "1")), int(os.environ.get("LENGTH", "1"))
 def parse(n):
     t = 0
     for i in range(n): t += i % 7 * 3
@@ -53,11 +56,11 @@ def render(n):
     return t
 KEPT = []
 def hold(): KEPT.append([str(i) for i in range(20_000)])
-for _ in range(10):
+for _ in range(10 * L):
     parse(300_000), transform(int(500_000 * T)), render(200_000), hold()
 """
 WIDE = """import json, os, re
-T = float(os.environ.get("TRANSFORM", "1"))
+T, L = float(os.environ.get("TRANSFORM", "1")), int(os.environ.get("LENGTH", "1"))
 ONE = "def f{0}(n):\\n d = {{}}\\n for k in range(n): d[k % {1}] = d.get(k % {1}, 0) + k\\n return d\\n"
 exec(compile("".join(ONE.format(i, i + 3) for i in range(40)), "many.py", "exec"))
 def fib(n): return n if n < 2 else fib(n - 1) + fib(n - 2)
@@ -67,20 +70,21 @@ def transform(n):
     return t
 def texts(n): return [re.sub("[0-9]+", "x", f"a{i}b{i}") for i in range(n)]
 def documents(n): return json.loads(json.dumps([{"a": i, "b": [1, 2, 3]} for i in range(n)], indent=1))
-for _ in range(12):
+for _ in range(12 * L):
     for i in range(40): globals()[f"f{i}"](400 + 60 * i)
     fib(17), transform(int(400_000 * T)), texts(6000), documents(1200)
 """
 SINGLE = """import os
-T = float(os.environ.get("TRANSFORM", "1"))
+T, L = float(os.environ.get("TRANSFORM", "1")), int(os.environ.get("LENGTH", "1"))
 def transform(n):
     t = 0
     for i in range(n): t ^= i * 5 + 1
     return t
-for _ in range(10): transform(int(1_000_000 * T))
+for _ in range(10 * L): transform(int(1_000_000 * T))
 """
 PROGRAMS = {"loops": LOOPS, "wide": WIDE, "single": SINGLE}
 BLOCK = 5
+MODES = ("sample", "trace", "memory")
 
 
 def upper_limit(hits: int, n: int) -> float:
@@ -140,7 +144,7 @@ def simulate(rounds: int) -> None:
             told(f"flagged: {100 * effect:+.0f} % in all of a program, 5 a side, second {drift:g} x slower", found, n)
 
 
-def record(rounds: int, folder: Path | None) -> None:
+def record(rounds: int, folder: Path | None, modes: Sequence[str], length: int) -> None:
     """A/A and +30 % in one function, of several programs, sides recorded in blocks one after the other."""
     with tempfile.TemporaryDirectory() as temporary:
         root = folder or Path(temporary)
@@ -150,14 +154,17 @@ def record(rounds: int, folder: Path | None) -> None:
             (root / f"{name}.py").write_text(text)
         store = open_store(load(root, environ={}))
         alike: dict[int, Alike] = {1: Alike(), BLOCK: Alike()}
-        for mode in ("sample", "trace", "memory"):
+        for mode in modes:
             for name in PROGRAMS:
                 blocks: dict[str, list[list[Profile]]] = {"1": [], "1.3": []}
                 for at in range(rounds):
                     for factor, own in blocks.items():
                         label = f"{mode}-{name}-{at}-{factor}"
                         words = ["run", "--mode", mode, "--runs", str(BLOCK), "--label", label, "--quiet", "--", f"{name}.py"]
-                        env = {k: v for k, v in os.environ.items() if not k.startswith("PROFTOOL")} | {"TRANSFORM": factor}
+                        env = {k: v for k, v in os.environ.items() if not k.startswith("PROFTOOL")} | {
+                            "TRANSFORM": factor,
+                            "LENGTH": str(length),
+                        }
                         if len(store.find(RunQuery(label=label))) < BLOCK:
                             command = [sys.executable, "-m", "proftool", *words]
                             subprocess.run(command, cwd=root, env=env, check=True, stdout=subprocess.DEVNULL)
@@ -262,5 +269,8 @@ if __name__ == "__main__":
     options.add_argument("what", choices=("simulate", "record", "million"))
     options.add_argument("--rounds", type=int, default=200)
     options.add_argument("--folder", type=Path)
+    options.add_argument("--mode", choices=MODES, action="append")
+    options.add_argument("--length", type=int, default=1)
     given = options.parse_args()
-    {"simulate": lambda: simulate(given.rounds), "record": lambda: record(given.rounds, given.folder), "million": million}[given.what]()
+    recording = partial(record, given.rounds, given.folder, given.mode or MODES, given.length)
+    {"simulate": lambda: simulate(given.rounds), "record": recording, "million": million}[given.what]()
