@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from shutil import which
 from typing import Any
@@ -39,12 +41,15 @@ def build() -> None:
     if is_fresh():
         return
     npm = _npm()
-    _run(
-        [*npm, "ci", "--omit=dev", "--no-audit", "--no-fund"],
-        "the viewer's build tools could not be installed",
-        "check that the npm registry answers (`npm ping`; another one: `npm_config_registry`), or install a wheel: it ships the viewer",
-    )
-    _run([*npm, "run", "build"], "the viewer could not be built", "see the messages above")
+    with _alone():
+        if is_fresh():
+            return
+        _run(
+            [*npm, "ci", "--omit=dev", "--no-audit", "--no-fund"],
+            "the viewer's build tools could not be installed",
+            "check that the npm registry answers (`npm ping`; another one: `npm_config_registry`), or install a wheel: it ships the viewer",
+        )
+        _run([*npm, "run", "build"], "the viewer could not be built", "see the messages above")
     if not is_fresh():
         raise SystemExit(f"proftool: the viewer's build ended without writing {DIST}")
 
@@ -52,9 +57,29 @@ def build() -> None:
 def test() -> None:
     """Build, check the types and run the viewer's own tests; installs what only they need."""
     npm = _npm()
-    _run([*npm, "ci", "--no-audit", "--no-fund"], "the viewer's test tools could not be installed", "check that the npm registry answers")
-    for script in ("build", "check", "test"):
-        _run([*npm, "run", script], f"`npm run {script}` failed", "see the messages above")
+    with _alone():
+        tools = [*npm, "ci", "--no-audit", "--no-fund"]
+        _run(tools, "the viewer's test tools could not be installed", "check that the npm registry answers")
+        _npm_run(npm, "build")
+    for script in ("check", "test"):
+        _npm_run(npm, script)
+
+
+@contextmanager
+def _alone() -> Generator[None, None, None]:
+    """No other build of this checkout meanwhile: `npm ci` takes away what another one builds with."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    with open(VIEWER / "package-lock.json") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _npm_run(npm: list[str], script: str) -> None:
+    _run([*npm, "run", script], f"`npm run {script}` failed", "see the messages above")
 
 
 def is_fresh() -> bool:

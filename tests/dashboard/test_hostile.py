@@ -164,7 +164,9 @@ def test_what_nobody_should_ask_is_answered_in_order(hostile: Served, path: str,
     """Ids of other shapes, paths of the disk, numbers beyond all: a page with its fix, never a failure, and nothing of the disk."""
     with hostile.client() as client:
         answer = client.get(path)
-    assert answer.status_code == status, answer.text[-500:]
+    # A page that begins before its answer is there has begun with 200, and says itself what is wrong (`pages.PROMPT_S`).
+    told_late = answer.status_code == 200 and 'role="alert"' in answer.text
+    assert answer.status_code == status or (status == 404 and told_late), answer.text[-500:]
     assert "Traceback" not in answer.text
     assert "root:" not in answer.text
 
