@@ -33,10 +33,10 @@ T = TypeVar("T")
 Values = Sequence[str | int | None] | Mapping[str, str | int | float | bool | None]
 
 
-def in_parts(values: Sequence[T]) -> Iterator[Sequence[T]]:
+def in_parts(values: Sequence[T], size: int = STATEMENT_VALUES) -> Iterator[Sequence[T]]:
     """The values in parts, each for one statement."""
-    for start in range(0, len(values), STATEMENT_VALUES):
-        yield values[start : start + STATEMENT_VALUES]
+    for start in range(0, len(values), size):
+        yield values[start : start + size]
 
 
 class Answer(Protocol):

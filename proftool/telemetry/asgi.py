@@ -11,9 +11,9 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import cast
 
+from proftool.telemetry.asgi_compiled import PATH
 from proftool.telemetry.asgi_exchange import (
-    DONE,
-    GONE,
+    SEEN,
     Exchange,
     Message,
     Receive,
@@ -22,21 +22,16 @@ from proftool.telemetry.asgi_exchange import (
     TimedExchange,
     asgi_context,
     is_disconnect,
-    receive_no_more,
-    send_no_more,
 )
 from proftool.telemetry.failures import DISCONNECTED
 from proftool.telemetry.http import Counts, asgi_route, http_metrics
 from proftool.telemetry.metrics import HERE
 from proftool.telemetry.raised import qualified
-from proftool.telemetry.request import CURRENT, HOOKS, Request, raised, tell
+from proftool.telemetry.request import CURRENT, Request, raised
 
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _now = time.perf_counter_ns
-_new = object.__new__
-_SEEN = "proftool.request"
-"""Scope key: an application wrapped twice is measured once. It does not hold the request, which holds the scope: no cycle for the GC."""
 
 
 class ASGIMiddleware:
@@ -57,31 +52,13 @@ class ASGIMiddleware:
         """Those of the metrics, once everything is ready: so one look-up finds both."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            counts = self._lanes[HERE.lane][scope["scheme"]][scope["method"]]
-        except KeyError:
-            counts = None
-        if counts is None or _SEEN in scope or (self._metrics_path is not None and scope["path"] == self._metrics_path):
+        exchange = PATH.begin(self._exchange, self._lanes, HERE.lane, scope, receive, send, self._metrics_path)
+        if exchange is None:
             counts = self._counts(scope)
             if counts is None:
                 await self._aside(scope, receive, send)
                 return
-        # Not by a call of the class: that is a tenth of what a request costs here.
-        exchange = _new(self._exchange)
-        exchange.counts = counts
-        exchange.scope = scope
-        exchange.receive = receive
-        exchange.send = send
-        exchange.cells = counts.by_route
-        exchange.status = exchange.ended_ns = exchange.error = exchange.span = exchange.known_route = exchange.known_kept = None
-        exchange.sent = exchange.trace_id_drawn = 0
-        exchange.started_ns = _now()
-        if counts.has_bodies:
-            exchange.headed()
-        counts.active[0] += 1
-        if HOOKS.start:
-            tell(HOOKS.start, exchange)
-        scope[_SEEN] = True
+            exchange = PATH.start(self._exchange, counts, scope, receive, send)
         token = CURRENT.set(exchange)
         app = self.app
         try:
@@ -91,27 +68,20 @@ class ASGIMiddleware:
             raise
         finally:
             CURRENT.reset(token)
-            if exchange.cells is not DONE:
-                exchange.left()
-            # Servers set timers while an answer is sent (uvicorn's keep-alive), each with a copy of this context, and asyncio keeps
-            # cancelled timers until a hundred have gathered: scope, state and messages of as many requests would live on, and all
-            # memory be cold when it is used again. It was a third of what the middleware cost in a server.
-            exchange.headers, exchange.asked_path = scope.get("headers", ()), scope.get("path", "")
-            exchange.scope = GONE
-            exchange.receive, exchange.send = receive_no_more, send_no_more
+            exchange.done()
 
     def _counts(self, scope: Scope) -> Counts | None:
         """Where a request is counted that is the first of its kind; None of what is no request to be measured."""
         if not self._is_ready:
             self._get_ready()
             self._lanes = self._http.lanes
-        if scope["type"] != "http" or _SEEN in scope or scope["path"] == self._metrics_path:
+        if scope["type"] != "http" or SEEN in scope or scope["path"] == self._metrics_path:
             return None
         return self._http.counts(scope["method"], scope.get("scheme", "http"))
 
     async def _aside(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Everything that is no request to be measured."""
-        if _SEEN in scope or scope["type"] not in ("http", "websocket"):
+        if SEEN in scope or scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
         elif scope["type"] == "websocket":
             await self._connect(scope, receive, send)
@@ -145,7 +115,7 @@ class ASGIMiddleware:
                 request.status = message["status"]
             return send(message)
 
-        scope[_SEEN] = True
+        scope[SEEN] = True
         token = CURRENT.set(request)
         try:
             await self.app(scope, receive, sending)

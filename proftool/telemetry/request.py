@@ -178,7 +178,7 @@ RaisedHook = Callable[[Request, BaseException], None]
 class _Hooks:
     """Who is told, as tuples: the request path iterates, registration replaces."""
 
-    __slots__ = ("around", "asked", "end", "raised", "start")
+    __slots__ = ("around", "asked", "end", "raised", "spare", "start")
 
     def __init__(self) -> None:
         self.start: tuple[Hook, ...] = ()
@@ -187,6 +187,11 @@ class _Hooks:
         self.around: Callable[[Request], int] | None = None
         """Gives the trace id of what was opened around the request, which nobody sent; 0 where there is none."""
         self.end: tuple[Hook, ...] = ()
+        self.spare: tuple[Hook, int, int] | None = None
+        """
+        A hook of `end`, ns and a bound: it need not hear of a request that took less and went well, whose caller sent no trace and of which
+        nobody asked for anything, but where 56 bits drawn now are below the bound: those become the low ones of its trace id.
+        """
 
 
 HOOKS: Final = _Hooks()
@@ -222,6 +227,8 @@ def forget(hook: Hook | RaisedHook) -> None:
     HOOKS.start = tuple(known for known in HOOKS.start if known != hook)
     HOOKS.asked = tuple(known for known in HOOKS.asked if known != hook)
     HOOKS.end = tuple(known for known in HOOKS.end if known != hook)
+    if HOOKS.spare is not None and HOOKS.spare[0] == hook:
+        HOOKS.spare = None
 
 
 def tell(hooks: tuple[Hook, ...], request: Request) -> None:

@@ -86,15 +86,26 @@ class LocalTrace:
     def __init__(self, trace_id: int, entry: Span, flags: int) -> None:
         self.trace_id = trace_id
         self.entry = entry
+        """Gone once it is let go."""
         self.flags = flags
         self.spans: list[Span] = []
         """Ended ones, the entry last."""
 
+    def is_of(self, span: Span) -> bool:
+        """Is that its entry? Of one that is let go none is."""
+        return self.__dict__.get("entry") is span
+
+    def complete(self) -> None:
+        """It is kept: fill in what is left to be."""
+        if self.finish is not None:
+            self.finish()
+            self.finish = None
+
     def let_go(self) -> None:
-        """Nobody wants it: without its cycles it is gone at once, and the collector has nothing to do for it."""
+        """It is written, or nobody wants it: without its cycles it is gone at once, and the collector has nothing to do for it."""
         self.spans.clear()
         self.finish = None
-        del self.entry
+        self.__dict__.pop("entry", None)
 
 
 class Sink(Protocol):
@@ -205,7 +216,7 @@ class Span(trace.Span):
         local = self.local
         if local.is_over:
             self.sink.late(self)
-        elif local.entry is self:
+        elif local.is_of(self):
             local.is_over = True
             local.spans.append(self)
             self.sink.ended(local)

@@ -114,6 +114,7 @@ class Writer:
             if self._queued + len(local.spans) > MAX_QUEUED:
                 self.counts.dropped += len(local.spans)
                 return
+            local.complete()  # now: a request that waits here would keep memory cold that the next ones get
             self._queued += len(local.spans)
             self._queue.append(local)
         else:
@@ -178,9 +179,7 @@ class Writer:
             spans: list[contracts.Span] = []
             for local in traces:
                 self.counts.dropped += local.lost
-                if local.finish is not None:
-                    local.finish()
-                    local.finish = None
+                local.complete()
                 if local.route is None:
                     local.route = _route(local.entry)
                 for tell in tuple(self.on_kept):
@@ -192,6 +191,7 @@ class Writer:
                 self._kept[local.trace_id] = None
                 # Beyond the reason, `late` gets the rest; those that came before are here.
                 spans += [record(span, self.service) for span in tuple(local.spans)]
+                local.let_go()
             spans += [record(span, self.service) for span in _drained(self._late)]
             while len(self._kept) > KEPT_IDS:
                 del self._kept[next(iter(self._kept))]
@@ -260,7 +260,7 @@ def _route(entry: Span) -> str | None:
 def record(span: Span, service: str) -> contracts.Span:
     """A span as it is stored."""
     local = span.local
-    is_entry = local.entry is span
+    is_entry = local.is_of(span)
     return contracts.Span(
         trace_id=f"{local.trace_id:032x}",
         span_id=f"{span.span_id:016x}",

@@ -136,7 +136,7 @@ def _framework_span(request: Request) -> Span | None:
     span = runtime.inner.get_current().get(span_key()) if isinstance(runtime, RequestContexts) else None
     if not isinstance(span, Span) or span.kind is not SpanKind.SERVER or span.end_ns or span.local.is_served:
         return None
-    return span if span.local.entry is span and span.start_ns <= requests.wall_ns(request.started_ns) else None
+    return span if span.local.is_of(span) and span.start_ns <= requests.wall_ns(request.started_ns) else None
 
 
 def _trace_around(request: Request) -> int:
@@ -204,7 +204,9 @@ class Tracing:
             _LOG.warning("spans of this program are not kept: its tracer provider is %r, which takes no span processor", type(found))
         requests.on_asked(self._asked)
         requests.on_raised(self._raised)
-        requests.on_end(self._end)
+        end = self._end
+        requests.on_end(end)
+        requests.HOOKS.spare = (end, self._slow_ns, self._below)
         requests.HOOKS.around = _trace_around
         _follow_requests()
         self.writer.start()

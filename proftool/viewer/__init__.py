@@ -1,7 +1,7 @@
 """The built front end: `assets()` gives the script and the style that a report page inlines, `dashboard_assets()` those that the dashboard
 serves.
 
-Sources in src/ (TypeScript, Svelte), built by hatch_build.py into dist/, which wheels and sdists ship and git does not keep.
+Sources in src/ (TypeScript, Svelte), built by build.py into dist/, which wheels and sdists ship and git does not keep.
 """
 
 from __future__ import annotations
@@ -42,6 +42,5 @@ def _bundle(name: str) -> Assets:
         raise AssetsMissing(
             "the viewer is not installed",
             cause=f"`{error.filename}` cannot be read: {error.strerror}",
-            fix="install proftool again (`pip install --force-reinstall proftool`), or in a checkout run "
-            "`python proftool/viewer/hatch_build.py`",
+            fix="install proftool again (`pip install --force-reinstall proftool`), or in a checkout run `python proftool/viewer/build.py`",
         ) from error

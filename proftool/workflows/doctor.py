@@ -1,4 +1,4 @@
-"""What works here and what does not, each with its cause and fix: backends, Python, tracing, the store, settings, the viewer."""
+"""What works here and what does not, each with its cause and fix: backends, Python, tracing, the store, the viewer, services, settings."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Check:
 
 def examine(settings: Settings, store: SqlRunStore | ProftoolError) -> tuple[Check, ...]:
     """Every check, nothing changed."""
-    return (*_python(), *_backends(), *_tracing(), *_store(store), *_viewer(), *_settings(settings))
+    return (*_python(), *_backends(), *_tracing(), *_store(store), *_viewer(), *_services(), *_settings(settings))
 
 
 def mend(store: SqlRunStore) -> list[Finding]:
@@ -127,6 +127,21 @@ def _viewer() -> list[Check]:
             state="missing",
             detail="the viewer was not built when proftool was installed",
             fix="install proftool again where the npm registry answers",
+        )
+    ]
+
+
+def _services() -> list[Check]:
+    """What a watched service pays for a request depends on it, and nothing else."""
+    if find_spec("proftool.telemetry._exchange") is not None:
+        return [Check(group="services", name="requests", state="ok", detail="ASGI requests are followed by compiled code")]
+    return [
+        Check(
+            group="services",
+            name="requests",
+            state="info",
+            detail="ASGI requests are followed by Python alone, which costs twice as much: no C compiler when proftool was installed",
+            fix="install a C compiler and Python's headers, and proftool again",
         )
     ]
 

@@ -48,7 +48,7 @@ STARTERS = {
     "bench": "fresh processes of a benchmark, which are timed by whoever starts them",
     "formats/memray_sums.py": "a reader of its own, so that a broken recording ends that and not proftool",
     "integrations/agent.py": "proftool itself, for an agent",
-    "viewer/hatch_build.py": "npm, when the package is built",
+    "viewer/build.py": "npm, when the package is built",
     "workflows/open.py": "another viewer, for as long as its page is looked at",
 }
 """Who else starts a process than `launch/`, and what for."""

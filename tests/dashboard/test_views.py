@@ -274,7 +274,7 @@ def test_help_lists_the_keys_of_the_page_and_of_all(open_view: Opener) -> None:
 def test_axe_finds_nothing(open_view: Opener, shop: Shop, scheme: str) -> None:
     """Every view holds the rules of WCAG 2.1 A and AA that axe-core checks, contrast included."""
     if not AXE.exists():
-        pytest.skip("axe-core is not installed: `python proftool/viewer/hatch_build.py test` does it")
+        pytest.skip("axe-core is not installed: `python proftool/viewer/build.py test` does it")
     found: list[str] = []
     traces = [row["trace_id"] for row in shop.api("/traces", range="15m", text="/cart")["found"]["traces"][:2]]  # type: ignore[index]
     views = VIEWS | {"trace": f"/trace/{traces[0]}", "two traces": f"/traces/compare?base={traces[0]}&new={traces[1]}"}

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
-from proftool.telemetry import http, metrics, service
+from proftool.telemetry import asgi_compiled, http, metrics, service
 from proftool.telemetry.metrics import Registry
 from proftool.telemetry.points import Sample
 
@@ -20,6 +25,25 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "REGISTRY", registry)
     monkeypatch.setattr(http, "_metrics", None)
     monkeypatch.setattr(service, "setup", lambda: None)
+
+
+def needs_compiled() -> None:
+    """Skip where nothing could be compiled; where it could, it has to be there."""
+    compiler = (sysconfig.get_config_var("CC") or "cc").split()[0]
+    headers = Path(sysconfig.get_path("include")) / "Python.h"
+    if not asgi_compiled.PATH.is_compiled and not (shutil.which(compiler) and headers.exists()):
+        pytest.skip("no compiler, or no headers of this Python")
+    assert asgi_compiled.PATH.is_compiled, "`python proftool/telemetry/compile_exchange.py` says why"
+
+
+@pytest.fixture(autouse=True, params=["compiled", "python"])
+def served_by(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Requests are served by the compiled code, and by Python."""
+    if request.param == "compiled":
+        needs_compiled()
+    asgi_compiled.use(compiled=request.param == "compiled")
+    yield
+    asgi_compiled.use(compiled=True)
 
 
 def samples(name: str = DURATION) -> list[Sample]:

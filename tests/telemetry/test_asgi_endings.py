@@ -11,12 +11,12 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from telemetry.measured import PARENT, fresh, labels, samples
+from telemetry.measured import PARENT, fresh, labels, samples, served_by
 
 from proftool.telemetry import request
 from proftool.telemetry.asgi import ASGIMiddleware
 
-__all__ = ["fresh"]  # the fixture is used by being here
+__all__ = ["fresh", "served_by"]  # the fixtures are used by being here
 
 
 def scope(**more: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 from opentelemetry import trace
 from starlette.testclient import TestClient
-from telemetry.measured import PARENT, fresh
+from telemetry.measured import PARENT, fresh, served_by
 from telemetry.serving import telemetry_store
 
 from proftool.contracts_telemetry import Span, SpanQuery
@@ -19,7 +19,7 @@ from proftool.telemetry.asgi import ASGIMiddleware
 from proftool.telemetry.request import current
 from proftool.telemetry.spans import Keep
 
-__all__ = ["fresh"]  # the fixture is used by being here
+__all__ = ["fresh", "served_by"]  # the fixtures are used by being here
 
 
 def shop() -> FastAPI:

@@ -11,14 +11,14 @@ import httpx
 import pytest
 from starlette.testclient import TestClient
 from telemetry import apps
-from telemetry.measured import PARENT, fresh, labels, samples
+from telemetry.measured import PARENT, fresh, labels, samples, served_by
 
 from proftool.telemetry import request
 from proftool.telemetry.asgi import ASGIMiddleware
 from proftool.telemetry.request import THREADS, Request, current
 from proftool.telemetry.wsgi import WSGIMiddleware
 
-__all__ = ["fresh"]  # the fixture is used by being here
+__all__ = ["fresh", "served_by"]  # the fixtures are used by being here
 
 
 def call(app: Any, path: str, *, method: str = "GET", body: bytes = b"", **headers: str) -> httpx.Response:

@@ -11,7 +11,7 @@ from typing import Any
 from wsgiref.util import setup_testing_defaults
 
 import pytest
-from telemetry.measured import PARENT, fresh, samples
+from telemetry.measured import PARENT, fresh, samples, served_by
 
 from proftool.telemetry import metrics
 from proftool.telemetry.asgi import ASGIMiddleware
@@ -19,7 +19,7 @@ from proftool.telemetry.request import THREADS, current
 from proftool.telemetry.segments import Segment
 from proftool.telemetry.wsgi import WSGIMiddleware
 
-__all__ = ["fresh"]  # the fixture is used by being here
+__all__ = ["fresh", "served_by"]  # the fixtures are used by being here
 
 
 def scope(**more: Any) -> dict[str, Any]:

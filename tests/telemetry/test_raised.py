@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from fastapi import FastAPI, HTTPException
 from telemetry import apps
-from telemetry.measured import fresh
+from telemetry.measured import fresh, served_by
 from telemetry.serving import telemetry_store
 from telemetry.test_middleware import FRAMEWORKS, call
 
@@ -21,7 +21,7 @@ from proftool.telemetry.asgi import ASGIMiddleware
 from proftool.telemetry.request import HOOKS
 from proftool.telemetry.spans import Keep
 
-__all__ = ["fresh"]  # the fixture is used by being here
+__all__ = ["fresh", "served_by"]  # the fixtures are used by being here
 
 
 def entry_of(folder: Path, app: Any, path: str = "/fail") -> Span:

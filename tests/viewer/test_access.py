@@ -23,7 +23,7 @@ RUN = """axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa']}).then(r
 def test_axe_finds_nothing(open_page: Opener, scheme: str) -> None:
     """Every view of a run and of a diff holds the rules of WCAG 2.1 A and AA that axe-core checks, contrast included."""
     if not AXE.exists():
-        pytest.skip("axe-core is not installed: `python proftool/viewer/hatch_build.py test` does it")
+        pytest.skip("axe-core is not installed: `python proftool/viewer/build.py test` does it")
     found: list[str] = []
     for content, tabs in (
         (

