@@ -370,7 +370,7 @@ static int run(PyObject *module) {
     for (size_t i = 0; i < Py_ARRAY_LENGTH(TEXTS); i++)
         if (*TEXTS[i].place == NULL && (*TEXTS[i].place = PyUnicode_InternFromString(TEXTS[i].text)) == NULL)
             return -1;
-    return 0;
+    return PyModule_AddStringConstant(module, "SOURCE_DIGEST", SOURCE_DIGEST);
 }
 
 static PyMethodDef METHODS[] = {

@@ -4,6 +4,10 @@
 #include <Python.h>
 #include <structmember.h>
 
+#ifndef SOURCE_DIGEST
+#define SOURCE_DIGEST "unknown" /* compile_exchange.py says which source this is */
+#endif
+
 enum { CELLS, COUNTS, ENDED_NS, ERROR, HEADERS, ASKED_PATH, KNOWN_KEPT, KNOWN_ROUTE, RECEIVE, SCOPE, SEND, SENT, SPAN, STARTED_NS, STATUS,
        TRACE_ID_DRAWN, N_SLOTS };
 static const char *const SLOTS[N_SLOTS] = {"cells", "counts", "ended_ns", "error", "headers", "asked_path", "known_kept", "known_route",

@@ -4,6 +4,8 @@ from typing import Any
 from proftool.telemetry.asgi_exchange import Exchange, Message, Receive, Scope, Send
 from proftool.telemetry.http import Counts
 
+SOURCE_DIGEST: str
+
 def bind(
     *,
     exchange: type[Exchange],

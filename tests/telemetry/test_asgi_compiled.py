@@ -111,6 +111,13 @@ def counted() -> list[tuple[object, ...]]:
     )
 
 
+def test_what_runs_is_what_stands_there() -> None:
+    """After a change of the C: `python proftool/telemetry/compile_exchange.py`, or install again."""
+    from proftool.telemetry import _exchange, compile_exchange
+
+    assert compile_exchange.digest() == _exchange.SOURCE_DIGEST
+
+
 @settings(deadline=None)
 @given(st.lists(requests, min_size=1, max_size=8))
 def test_any_requests_are_counted_and_answered_alike(given: list[Message]) -> None:
