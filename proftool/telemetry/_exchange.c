@@ -159,7 +159,7 @@ static PyObject *known_cells(State *state, PyObject *cells, PyObject *scope, PyO
 static int count(State *state, PyObject *exchange, PyObject *message) {
     PyObject *cells = OF(exchange, CELLS), *scope = OF(exchange, SCOPE), *status = OF(exchange, STATUS);
     if (cells == NULL || !PyDict_CheckExact(cells) || cells == state->done || scope == NULL || !PyDict_Check(scope) || status == NULL
-        || !PyLong_Check(status))
+        || !PyLong_Check(status) || OF(exchange, COUNTS) == NULL)
         return 0;
     PyObject *more = get(message, MORE_BODY);
     if (more != NULL && more != Py_False)
@@ -381,7 +381,13 @@ static PyMethodDef METHODS[] = {
     {"done", (PyCFunction)(void (*)(void))done, METH_FASTCALL, "As `Exchange.done`."},
     {NULL, NULL, 0, NULL},
 };
-static PyModuleDef_Slot OF_MODULE[] = {{Py_mod_exec, (void *)run}, {0, NULL}};
+static PyModuleDef_Slot OF_MODULE[] = {
+    {Py_mod_exec, (void *)run},
+#if PY_VERSION_HEX >= 0x030C0000
+    {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED}, /* TEXTS are one interpreter's; others get the Python */
+#endif
+    {0, NULL},
+};
 static struct PyModuleDef MODULE = {
     PyModuleDef_HEAD_INIT, "_exchange", "The usual request, compiled.", sizeof(State), METHODS, OF_MODULE, traverse, clear, NULL,
 };

@@ -243,8 +243,8 @@ def test_nothing_is_held_and_nothing_is_let_go_twice() -> None:
 def test_wrong_arguments_are_refused(n: int) -> None:
     """And not read."""
     for function in (PATH.begin, PATH.start, Exchange.sending, Exchange.done):
-        for value in (None, 0, {}, Exchange, DONE):
-            with contextlib.suppress(TypeError):
+        for value in (None, 0, {}, Exchange, DONE, object.__new__(Exchange)):
+            with contextlib.suppress(TypeError, AttributeError):
                 assert function(*[value] * n) is None  # type: ignore[operator]
 
 
