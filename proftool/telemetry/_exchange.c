@@ -82,8 +82,7 @@ static PyObject *begin(PyObject *module, PyObject *const *args, Py_ssize_t n) {
     Py_DECREF(counts);
     return made;
 unusual:
-    if (PyErr_Occurred())
-        PyErr_Clear();  /* Python looks again, and says what is wrong */
+    PyErr_Clear();  /* Python looks again, and says what is wrong */
     Py_RETURN_NONE;
 }
 
@@ -140,7 +139,10 @@ static PyObject *known_cells(State *state, PyObject *cells, PyObject *scope, PyO
     PyObject *route = get(scope, ROUTE), *own = get(scope, FASTAPI);
     if (own != NULL) {
         PyObject *effective = get(own, EFFECTIVE);
-        if (effective != NULL && PyObject_IsTrue(effective) > 0)
+        int is_there = effective == NULL ? 0 : PyObject_IsTrue(effective);
+        if (is_there < 0)
+            return NULL;
+        if (is_there)
             route = effective;
     }
     else if (route == NULL && (PyDict_Contains(scope, PATH_TEMPLATE) || PyDict_Contains(state->modules, DJANGO)))

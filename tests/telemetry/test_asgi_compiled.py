@@ -248,6 +248,22 @@ def test_wrong_arguments_are_refused(n: int) -> None:
                 assert function(*[value] * n) is None  # type: ignore[operator]
 
 
+class Untold:
+    """Is neither there nor not."""
+
+    def __bool__(self) -> bool:
+        raise LookupError("untold")
+
+
+@pytest.mark.parametrize("in_c", [True, False])
+def test_a_route_that_cannot_be_told_raises_what_it_raises(in_c: bool) -> None:
+    """The server hears of it as it does from Python."""
+    asgi_compiled.use(compiled=in_c)
+    app = ASGIMiddleware(answers)
+    asked(app, usual())
+    assert asked(app, usual(extra={"fastapi": {"effective_route_context": Untold()}}))[1] == "untold"
+
+
 def test_a_cell_that_is_gone_is_not_written_to() -> None:
     """The memory behind a released view may be anybody's: Python says that it is released, and what is known of the route goes."""
     app = ASGIMiddleware(answers)

@@ -1,4 +1,4 @@
-"""Instructions and first-level cache misses of a served request, which no other program disturbs: uvicorn under `cachegrind`.
+"""Instructions and cache misses of a served request, which no other program disturbs: uvicorn under `cachegrind`.
 
 One connection asks 2,500 times, and 500 times in a second run that lasts as long; the difference, divided by 2,000, is a request's. It
 repeats to 0.3 %. What runs by the clock (an event loop's delay, a writer) is in both, and so in neither.
@@ -20,14 +20,23 @@ import apps
 from served import free_port, server_command, wait
 
 FEW, MANY = 500, 2500
-COUNTED = {"Ir": "instructions", "I1mr": "misses of instructions", "D1mr": "misses of data read"}
+COUNTED = {
+    "Ir": "instructions",
+    "I1mr": "misses of instructions",
+    "D1mr": "misses of data read",
+    "ILmr": "of these also by a second level: instructions",
+    "DLmr": "data",
+}
+SECOND_LEVEL = "524288,8,64"
+"""Bytes, ways, bytes a line: what one processor has to itself, where several share the next level."""
 
 
 def _counted(stack: str, requests: int, at_least_s: float = 0.0) -> tuple[dict[str, int], float]:
     with tempfile.TemporaryDirectory() as folder:
         port, out = free_port(), Path(folder) / "out"
         env = os.environ | {"STACK": stack, "PERF_FOLDER": folder, "OTEL_SERVICE_NAME": f"perf-{port}", "PYTHONHASHSEED": "0"}
-        command = ["valgrind", "-q", "--tool=cachegrind", "--cache-sim=yes", f"--cachegrind-out-file={out}", *server_command(port)]
+        counting = ["valgrind", "-q", "--tool=cachegrind", "--cache-sim=yes", f"--LL={SECOND_LEVEL}", f"--cachegrind-out-file={out}"]
+        command = [*counting, *server_command(port)]
         with subprocess.Popen(command, env=env, cwd=folder) as process:
             try:
                 wait(f"http://127.0.0.1:{port}/hello/you", process)
