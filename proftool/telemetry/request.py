@@ -32,7 +32,8 @@ _LOG = logging.getLogger("proftool.telemetry")
 
 SAMPLED: Final = 1
 """The one bit of trace-flags that version 00 of the trace context gives a meaning."""
-
+RANDOM_BITS: Final = 56
+"""The low bits of a trace id: the part that the trace context asks to be random."""
 
 Context = tuple[Sequence[str], Sequence[str]]
 """Values of the headers traceparent and tracestate."""
@@ -127,11 +128,11 @@ class Request:
             return self.trace_id_drawn
 
     def draw_id(self, low: int) -> None:
-        """Draw the trace id, its low 56 bits being those; nothing where it is drawn already."""
+        """Draw the trace id, its low `RANDOM_BITS` being those; nothing where it is drawn already."""
         with _BEGINNING:
             if not self.trace_id_drawn:
                 self.span_id_drawn = draw(64) or 1
-                self.trace_id_drawn = draw(72) << 56 | low or 1
+                self.trace_id_drawn = draw(128 - RANDOM_BITS) << RANDOM_BITS | low or 1
 
     @property
     def has_parent(self) -> bool:
@@ -190,7 +191,7 @@ class _Hooks:
         self.spare: tuple[Hook, int, int] | None = None
         """
         A hook of `end`, ns and a bound: it need not hear of a request that took less and went well, whose caller sent no trace and of which
-        nobody asked for anything, but where 56 bits drawn now are below the bound: those become the low ones of its trace id.
+        nobody asked for anything, but where `RANDOM_BITS` drawn now are below the bound: those become the low ones of its trace id.
         """
 
 

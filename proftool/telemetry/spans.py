@@ -41,16 +41,9 @@ class Keep:
     slow_ns: int = 500_000_000
     """The entry took at least that long."""
     share: float = 0.01
-    """Of all traces, by their id: every service chooses the same ones."""
-
-    @property
-    def below(self) -> int:
-        """The low 56 bits of a chosen id are less: the part that W3C trace context asks to be random."""
-        return int(self.share * (1 << 56))
-
-    def chosen(self, trace_id: int) -> bool:
-        """Is it one of the share?"""
-        return (trace_id & 0xFFFFFFFFFFFFFF) < self.below
+    """Of all traces, by their id: every service chooses the same ones (spans_chance.py). 1 = all of them, however many."""
+    most_per_s: float = 10.0
+    """By chance in one process, about; a service that is busy enough keeps less than the share."""
 
     def reason(self, local: LocalTrace) -> str | None:
         """Why it is kept, None where it is not."""

@@ -1,6 +1,6 @@
 """A span processor for programs that set up OpenTelemetry's SDK themselves: their spans into the store, kept by the same rule.
 
-    provider.add_span_processor(StoreSpanProcessor(writer, keep))
+    provider.add_span_processor(StoreSpanProcessor(writer, chance))
 
 The SDK's own sampler decides what is recorded at all; of that, whole traces are kept when their entry ends.
 """
@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.trace import SpanKind
 
-from proftool.telemetry.spans import Keep, LocalTrace, Sink, Span
+from proftool.telemetry.spans import LocalTrace, Sink, Span
+from proftool.telemetry.spans_chance import Chance
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -25,8 +26,8 @@ MAX_OPEN = 5000
 class StoreSpanProcessor(SpanProcessor):
     """Gathers the spans of a trace until its entry ends."""
 
-    def __init__(self, sink: Sink, keep: Keep) -> None:
-        self._sink, self._keep = sink, keep
+    def __init__(self, sink: Sink, chance: Chance) -> None:
+        self._sink, self._chance = sink, chance
         self._open: dict[int, list[Span]] = {}
 
     def on_start(self, span: sdk.Span, parent_context: Context | None = None) -> None:
@@ -43,7 +44,7 @@ class StoreSpanProcessor(SpanProcessor):
             while len(self._open) > MAX_OPEN:
                 del self._open[next(iter(self._open))]
             return
-        local = LocalTrace(own.trace_id, one, int(own.trace_flags) if self._keep.chosen(own.trace_id) else 0)
+        local = LocalTrace(own.trace_id, one, int(own.trace_flags) if self._chance.chosen(own.trace_id) else 0)
         local.called_out = True
         route = one.attributes.get("http.route")
         local.route = f"{one.attributes.get('http.request.method', '')} {route}".strip() if route else None

@@ -15,7 +15,8 @@ from opentelemetry.trace.propagation import get_current_span
 from opentelemetry.util import types
 
 from proftool.telemetry.request import SAMPLED, draw
-from proftool.telemetry.spans import Keep, LocalTrace, Sink, Span
+from proftool.telemetry.spans import LocalTrace, Sink, Span
+from proftool.telemetry.spans_chance import Chance
 from proftool.telemetry.spans_current import CurrentSpan
 
 
@@ -83,9 +84,9 @@ class Tracer(trace.Tracer):
 class TracerProvider(trace.TracerProvider):
     """The provider that `trace.set_tracer_provider` is given."""
 
-    def __init__(self, sink: Sink, keep: Keep) -> None:
+    def __init__(self, sink: Sink, chance: Chance) -> None:
         self.sink = sink
-        self.keep = keep
+        self.chance = chance
         self.served: Callable[[trace.Span], Span | None] | None = None
         """The span of the request that is served now, where it has that parent: a framework's own span of it goes below it."""
         self._tracers: dict[str, Tracer] = {}
@@ -106,7 +107,7 @@ class TracerProvider(trace.TracerProvider):
     def entry(self, name: str, kind: SpanKind, trace_id: int, span_id: int, parent_id: int, flags: int, start_ns: int | None) -> Span:
         """The first span of a trace in this process."""
         span = Span(name, kind, span_id, parent_id, start_ns or time.time_ns(), self.sink)
-        if self.keep.chosen(trace_id):
+        if self.chance.chosen(trace_id):
             flags |= SAMPLED
         span.local = LocalTrace(trace_id, span, flags)
         return span

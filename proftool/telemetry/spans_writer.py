@@ -24,6 +24,7 @@ from proftool.errors import ProftoolError
 from proftool.telemetry import forked
 from proftool.telemetry.examples import Examples
 from proftool.telemetry.spans import MAX_SPANS, Keep, LocalTrace, Span
+from proftool.telemetry.spans_chance import Chance
 from proftool.units import NS_PER_S
 
 _LOG = logging.getLogger("proftool.telemetry")
@@ -70,6 +71,7 @@ class Writer:
         self.service = service
         self.store = store
         self.keep = keep
+        self.chance = Chance(keep)
         self.counts = Counts()
         self.beats: list[Callable[[], None]] = []
         """Called at every beat, in the writer's thread, before it writes: the sampler's and the watchers' turn."""
@@ -111,6 +113,8 @@ class Writer:
             local.let_go()
             return
         if reason is not None:
+            if reason == "chosen":
+                self.chance.chosen_count += 1
             if self._queued + len(local.spans) > MAX_QUEUED:
                 self.counts.dropped += len(local.spans)
                 return

@@ -14,6 +14,7 @@ import functools
 import logging
 import os
 import threading
+import time
 from collections.abc import Sequence
 from contextvars import Token
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ from proftool.contracts_telemetry import TelemetryStore
 from proftool.telemetry import request as requests
 from proftool.telemetry.failures import is_failure
 from proftool.telemetry.raised import told
-from proftool.telemetry.request import SAMPLED, Request, draw
+from proftool.telemetry.request import RANDOM_BITS, SAMPLED, Request, draw
 from proftool.telemetry.spans import Keep, LocalTrace, Span
 from proftool.telemetry.spans_current import span_key
 from proftool.telemetry.spans_tracer import TracerProvider
@@ -184,9 +185,10 @@ class Tracing:
         hold_s: float = 10.0,
     ) -> None:
         self.keep = keep or Keep()
-        self._below, self._slow_ns = self.keep.below, self.keep.slow_ns
+        self._slow_ns = self.keep.slow_ns
         self.writer = Writer(service, store, self.keep, exporters=exporters, every_s=every_s, hold_s=hold_s)
-        self.provider = TracerProvider(self.writer, self.keep)
+        self.chance = self.writer.chance
+        self.provider = TracerProvider(self.writer, self.chance)
         self.provider.served = _served
 
     def start(self) -> None:
@@ -199,18 +201,28 @@ class Tracing:
         elif callable(add := getattr(found, "add_span_processor", None)):
             from proftool.telemetry.spans_sdk import StoreSpanProcessor
 
-            add(StoreSpanProcessor(self.writer, self.keep))
+            add(StoreSpanProcessor(self.writer, self.chance))
         else:
             _LOG.warning("spans of this program are not kept: its tracer provider is %r, which takes no span processor", type(found))
         requests.on_asked(self._asked)
         requests.on_raised(self._raised)
-        end = self._end
-        requests.on_end(end)
-        requests.HOOKS.spare = (end, self._slow_ns, self._below)
+        requests.on_end(self._end)
+        self._spare()
+        self.writer.beats.append(self._settle)
         requests.HOOKS.around = _trace_around
         _follow_requests()
         self.writer.start()
         CURRENT.tracing = self
+
+    def _spare(self) -> None:
+        """Say of which requests tracing need not hear."""
+        hooks = requests.HOOKS
+        if self._end in hooks.end:
+            hooks.spare = (hooks.end[hooks.end.index(self._end)], self._slow_ns, self.chance.below)
+
+    def _settle(self) -> None:
+        if self.chance.settle(time.monotonic_ns()):
+            self._spare()
 
     def stop(self) -> None:
         """Write what waits and follow requests no more."""
@@ -236,7 +248,7 @@ class Tracing:
         )
         if request.tracestate:
             entry.trace_state = TraceState.from_header([request.tracestate])
-        flags = request.flags | SAMPLED if self.keep.chosen(trace_id) else request.flags
+        flags = request.flags | SAMPLED if self.chance.chosen(trace_id) else request.flags
         local = entry.local = LocalTrace(trace_id, entry, flags)
         if is_over:
             local.is_over, entry.end_ns = True, _LET_GO
@@ -292,10 +304,10 @@ class Tracing:
         if request.error is not None or request.has_parent:
             return True
         if request.trace_id_drawn:
-            return self.keep.chosen(request.trace_id_drawn)
+            return self.chance.chosen(request.trace_id_drawn)
         # Not drawn yet: the part of the id that decides on it is, and the rest only if it is kept.
-        low = draw(56)
-        if low >= self._below:
+        low = draw(RANDOM_BITS)
+        if low >= self.chance.below:
             return False
         request.draw_id(low)
         return True

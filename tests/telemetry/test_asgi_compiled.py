@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import math
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -213,7 +214,7 @@ class Kept:
 
 def test_the_share_is_kept_and_has_the_ids_that_were_drawn() -> None:
     """A third of 600 requests; the low bits of a kept id are those that chose it."""
-    store, keep = Kept(), Keep(share=1 / 3, slow_ns=10**12)
+    store, keep = Kept(), Keep(share=1 / 3, slow_ns=10**12, most_per_s=math.inf)
     tracing = Tracing("shop", store, keep=keep)  # type: ignore[arg-type]
     tracing.start()
     app = ASGIMiddleware(answers)
@@ -221,7 +222,7 @@ def test_the_share_is_kept_and_has_the_ids_that_were_drawn() -> None:
         asked(app, usual())
     tracing.stop()
     assert 140 < len(store.spans) < 260  # six deviations
-    assert all(keep.chosen(int(span.trace_id, 16)) and span.route == "GET /items/{id}" for span in store.spans)
+    assert all(tracing.chance.chosen(int(span.trace_id, 16)) and span.route == "GET /items/{id}" for span in store.spans)
     assert samples()[0].count == 600
 
 

@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import gc
 import http.server
+import math
 import os
 import subprocess
 import sys
@@ -66,17 +67,6 @@ def test_a_client_that_left_is_no_error_of_its_span(tmp_path: Path) -> None:
     now.writer.flush()
     (span,) = store.find_spans(SpanQuery())
     assert (span.status, span.kept, span.attributes["error.type"]) == ("unset", "chosen", DISCONNECTED)
-
-
-def test_the_share_is_chosen_by_the_trace_id_alone() -> None:
-    """Every service chooses the same traces, and about as many as asked."""
-    import random
-
-    keep, draw = Keep(share=0.1), random.Random(7)
-    chosen = [keep.chosen(draw.getrandbits(128)) for _ in range(10_000)]
-    assert 900 < sum(chosen) < 1100  # 1,000 +- 3.3 standard deviations
-    assert not any(Keep(share=0.0).chosen(n) for n in range(100))
-    assert Keep(share=1.0).chosen((1 << 128) - 1)
 
 
 def test_spans_nest_by_the_api_and_exceptions_are_recorded(tmp_path: Path) -> None:
@@ -202,7 +192,7 @@ def test_spans_of_the_sdk_are_kept_by_the_same_rule(tmp_path: Path) -> None:
     store = telemetry_store(tmp_path)
     writer = spans_writer.Writer("sdk", store, NOTHING)
     provider = SdkProvider(shutdown_on_exit=False)
-    provider.add_span_processor(StoreSpanProcessor(writer, NOTHING))
+    provider.add_span_processor(StoreSpanProcessor(writer, writer.chance))
     tracer = provider.get_tracer("test")
     with tracer.start_as_current_span("fine"), tracer.start_as_current_span("inner"):
         pass
@@ -257,7 +247,7 @@ def test_a_span_that_somebody_asks_for_is_the_requests(tmp_path: Path) -> None:
 
 def test_a_trace_is_chosen_by_its_id_whenever_that_is_drawn(tmp_path: Path) -> None:
     """At the end, where nobody asked before: the share holds, and every service that sees the id chooses the same."""
-    keep = Keep(slow_ns=10**15, share=0.2)
+    keep = Keep(slow_ns=10**15, share=0.2, most_per_s=math.inf)
     now = tracing.start("shop", telemetry_store(tmp_path), keep=keep)
     ids: list[int] = []
     for _ in range(1000):
@@ -266,7 +256,7 @@ def test_a_trace_is_chosen_by_its_id_whenever_that_is_drawn(tmp_path: Path) -> N
         if request.kept:
             ids.append(request.trace_id)
     assert 100 < len(ids) < 300
-    assert all(keep.chosen(one) and one >> 56 for one in ids)
+    assert all(now.chance.chosen(one) and one >> 56 for one in ids)
     now.writer.flush()
     stored = telemetry_store(tmp_path).find_spans(SpanQuery(limit=2000))
     assert {int(span.trace_id, 16) for span in stored} == set(ids)
