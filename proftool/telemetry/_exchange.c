@@ -121,16 +121,16 @@ static int is_spared(State *state, PyObject *exchange, PyObject *hooks, int64_t 
         return 0;
     if (may_have_parent(OF(exchange, SCOPE)))
         return 0;
-    PyObject *low = PyObject_CallOneArg(state->draw, state->draw_bits);
-    if (low == NULL)
-        return -1;
-    int chosen = PyObject_RichCompareBool(low, PyTuple_GET_ITEM(spare, 2), Py_LT);
+    /* Held: `spare` is another one every second. */
+    PyObject *below = Py_NewRef(PyTuple_GET_ITEM(spare, 2)), *low = PyObject_CallOneArg(state->draw, state->draw_bits);
+    int chosen = low == NULL ? -1 : PyObject_RichCompareBool(low, below, Py_LT);
+    Py_DECREF(below);
     if (chosen > 0) {
         PyObject *nothing = PyObject_CallMethodOneArg(exchange, DRAW_ID, low);
         chosen = nothing == NULL ? -1 : 1;
         Py_XDECREF(nothing);
     }
-    Py_DECREF(low);
+    Py_XDECREF(low);
     return chosen < 0 ? -1 : !chosen;
 }
 

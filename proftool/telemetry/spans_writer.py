@@ -117,6 +117,7 @@ class Writer:
                 self.chance.chosen_count += 1
             if self._queued + len(local.spans) > MAX_QUEUED:
                 self.counts.dropped += len(local.spans)
+                local.let_go()
                 return
             local.complete()  # now: a request that waits here would keep memory cold that the next ones get
             self._queued += len(local.spans)
