@@ -37,8 +37,14 @@ TOLD = 3
 """Lines of one search."""
 STACK_FRAMES = 16
 MAX_BURSTS = 10
+CLEAR_BURSTS = 3
+"""At least so many saw the line: a short one may have seen a single call, of whoever was on."""
 BURST_CPU_S, BURST_S = 0.03, 0.5
-"""A burst ends when the process has used so much processor time, or after so long."""
+"""A burst ends when the process has used so much processor time, or after so long; the second may use twice as much, later ones four times.
+
+Who lets go of what it gets holds the last call's at every snapshot, for the GIL is handed over as a call into C returns: it takes
+several calls within a burst until who keeps it holds more.
+"""
 Line = tuple[str, int]
 """File and line."""
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
@@ -53,12 +59,14 @@ class _Growing:
     seconds: float
     callers: Counter[Line] = field(default_factory=Counter[Line])
     """By the bytes that they got and that were still held."""
+    bursts: int = 0
+    """That saw it."""
 
     @property
     def is_clear(self) -> bool:
         """Has one of them far more than the others? What is under way just then is held too."""
         first = self.callers.most_common(2)
-        return bool(first) and (len(first) == 1 or first[0][1] >= 2 * first[1][1])
+        return self.bursts >= CLEAR_BURSTS and (len(first) == 1 or first[0][1] >= 2 * first[1][1])
 
 
 class LeakWatch:
@@ -149,13 +157,16 @@ class LeakWatch:
 
     def _look_for_callers(self) -> None:
         """One more burst; tells when the callers of every library's line are known, or are not to be found."""
-        wanted = {one.at: one for one in self._growing if not is_project(one.at[0])}
-        for trace in _burst(STACK_FRAMES, starts=self._is_ours):
+        wanted, seen = {one.at: one for one in self._growing if not is_project(one.at[0])}, set[Line]()
+        for trace in _burst(STACK_FRAMES, BURST_CPU_S * min(2**self._bursts, 4), starts=self._is_ours):
             frames = list(trace.traceback)
             one = wanted.get((frames[-1].filename, frames[-1].lineno))
             caller = next((frame for frame in reversed(frames) if is_project(frame.filename)), None)
             if one is not None and caller is not None:
                 one.callers[caller.filename, caller.lineno] += trace.size
+                seen.add(one.at)
+        for at in seen:
+            wanted[at].bursts += 1
         self._bursts += 1
         if self._bursts >= MAX_BURSTS or all(one.is_clear for one in wanted.values()):
             self._end()
@@ -210,12 +221,12 @@ def held_by_line() -> dict[Line, int]:
     return found
 
 
-def _burst(frames: int, *, starts: bool) -> list[tracemalloc.Trace]:
+def _burst(frames: int, cpu_s: float, *, starts: bool) -> list[tracemalloc.Trace]:
     """What is allocated now, with its stacks; who traces already is left alone, and gives the frames that it keeps."""
     if starts:
         tracemalloc.start(frames)
     begin, end = time.process_time(), time.monotonic() + BURST_S
-    while time.process_time() - begin < BURST_CPU_S and time.monotonic() < end:
+    while time.process_time() - begin < cpu_s and time.monotonic() < end:
         time.sleep(0.005)
     try:
         return list(tracemalloc.take_snapshot().traces)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json.decoder
 import threading
 import time
 import tracemalloc
@@ -122,11 +123,34 @@ def test_a_leak_through_a_library_is_told_at_the_line_of_the_project(program: Mo
     assert one.confidence == "medium"
 
 
+def test_one_burst_is_not_believed(program: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In it only who lets go of it again may have run: a machine with too much to do gave a burst one call."""
+    at = json.decoder.__file__, 353
+    callers = [("churn", 7)] + [("remember", 5)] * 9
+    shop, found = str(program.__file__), list[Finding]()
+    told: list[tuple[str, int]] = []
+    allowed: list[float] = []
+
+    def burst(_frames: int, cpu_s: float, *, starts: bool) -> list[tracemalloc.Trace]:
+        told.append(callers[len(told)])
+        allowed.append(cpu_s / leaks.BURST_CPU_S)
+        frames = (at, (shop, told[-1][1]))  # the innermost first
+        return [tracemalloc.Trace((0, 1000, frames))]  # type: ignore[call-arg]
+
+    monkeypatch.setattr(leaks, "_burst", burst)
+    watch = watch_of(found)
+    watch._growing = [leaks._Growing(at, 100 * MB, 10.0)]  # pyright: ignore[reportPrivateUsage]
+    while not found:
+        watch.beat()
+    assert (found[0].function, found[0].line) == ("remember", 5)
+    assert allowed == [1, 2, 4]
+
+
 def test_a_burst_ends_soon() -> None:
     """After 30 ms of processor time, whatever is allocated; of a process that sleeps after half a second."""
     with serving(lambda: [str(n) for n in range(3000)]):
         begin = time.process_time()
-        traces = leaks._burst(16, starts=True)  # pyright: ignore[reportPrivateUsage]
+        traces = leaks._burst(16, leaks.BURST_CPU_S, starts=True)  # pyright: ignore[reportPrivateUsage]
         assert time.process_time() - begin < 10 * leaks.BURST_CPU_S
     assert traces
     assert not tracemalloc.is_tracing()
