@@ -28,6 +28,7 @@ from proftool.telemetry.http import Counts, asgi_route, http_metrics
 from proftool.telemetry.metrics import HERE
 from proftool.telemetry.raised import qualified
 from proftool.telemetry.request import CURRENT, Request, raised
+from proftool.telemetry.spans_frameworks import stands_within
 
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
@@ -77,6 +78,7 @@ class ASGIMiddleware:
             self._lanes = self._http.lanes
         if scope["type"] != "http" or SEEN in scope or scope["path"] == self._metrics_path:
             return None
+        stands_within(scope.get("app"))
         return self._http.counts(scope["method"], scope.get("scheme", "http"))
 
     async def _aside(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -33,7 +33,8 @@ from proftool.telemetry.failures import is_failure
 from proftool.telemetry.raised import told
 from proftool.telemetry.request import RANDOM_BITS, SAMPLED, Request, draw
 from proftool.telemetry.spans import Keep, LocalTrace, Span
-from proftool.telemetry.spans_current import span_key
+from proftool.telemetry.spans_current import RequestContext, span_key
+from proftool.telemetry.spans_frameworks import SPARED, spare
 from proftool.telemetry.spans_tracer import TracerProvider
 from proftool.telemetry.spans_writer import Exporter, Writer
 
@@ -103,6 +104,8 @@ class RequestContexts:
         request = requests.CURRENT.get()
         if request is None or (found is not self._nothing and not self._is_around(found, request)):
             return found
+        if found is self._nothing and request.span is None:
+            return RequestContext(request, span_of) if CURRENT.tracing is not None else found
         entry = span_of(request)
         if entry is None or _is_within(found.get(self._key), entry):
             return found
@@ -183,8 +186,10 @@ class Tracing:
         exporters: Sequence[Exporter] = (),
         every_s: float = 1.0,
         hold_s: float = 10.0,
+        framework_spans: bool = False,
     ) -> None:
         self.keep = keep or Keep()
+        self._framework_spans = framework_spans
         self._slow_ns = self.keep.slow_ns
         self.writer = Writer(service, store, self.keep, exporters=exporters, every_s=every_s, hold_s=hold_s)
         self.chance = self.writer.chance
@@ -213,6 +218,8 @@ class Tracing:
         _follow_requests()
         self.writer.start()
         CURRENT.tracing = self
+        SPARED.is_on = not self._framework_spans and isinstance(trace.get_tracer_provider(), Follower)
+        spare()
 
     def _spare(self) -> None:
         """Say of which requests tracing need not hear."""
@@ -223,6 +230,7 @@ class Tracing:
     def _settle(self) -> None:
         if self.chance.settle(time.monotonic_ns()):
             self._spare()
+        spare()
 
     def stop(self) -> None:
         """Write what waits and follow requests no more."""
@@ -232,6 +240,7 @@ class Tracing:
         self.writer.close()
         if CURRENT.tracing is self:
             CURRENT.tracing = requests.HOOKS.around = None
+            SPARED.is_on = False
 
     def entry(self, request: Request, *, is_over: bool) -> Span:
         """The span of a request; of one that is over and was not kept, what is opened below it is late, and goes too."""
@@ -341,10 +350,17 @@ class Follower(trace.TracerProvider):
         return self.tracing.provider.get_tracer(instrumenting_module_name)
 
 
-def start(service: str, store: TelemetryStore | None, *, keep: Keep | None = None, exporters: Sequence[Exporter] = ()) -> Tracing:
+def start(
+    service: str,
+    store: TelemetryStore | None,
+    *,
+    keep: Keep | None = None,
+    exporters: Sequence[Exporter] = (),
+    framework_spans: bool = False,
+) -> Tracing:
     """Trace this process; a tracing that was started before is stopped."""
     if CURRENT.tracing is not None:
         CURRENT.tracing.stop()
-    tracing = Tracing(service, store, keep=keep, exporters=exporters)
+    tracing = Tracing(service, store, keep=keep, exporters=exporters, framework_spans=framework_spans)
     tracing.start()
     return tracing

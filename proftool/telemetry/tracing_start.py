@@ -41,6 +41,8 @@ class Options:
     """What can be asked for; the defaults are those of a service in production."""
 
     keep: Keep = field(default_factory=Keep)
+    framework_spans: bool = False
+    """Those that a framework makes of every request by itself: FastAPI does, from 0.165 on (spans_frameworks.py)."""
     queries: bool = True
     outgoing: bool = True
     sampler: bool = True
@@ -139,7 +141,9 @@ def watch(
     chosen = options or Options()
     if tracing.CURRENT.tracing is not None:
         tracing.CURRENT.tracing.stop()
-    traces = tracing.Tracing(service, telemetry, keep=chosen.keep, exporters=exporters, every_s=chosen.every_s)
+    traces = tracing.Tracing(
+        service, telemetry, keep=chosen.keep, exporters=exporters, every_s=chosen.every_s, framework_spans=chosen.framework_spans
+    )
     writer = traces.writer
     traces.start()
     LIMITS.slow_ns, LIMITS.repeated = chosen.slow_query_ns, chosen.repeated_queries

@@ -22,6 +22,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=60, help="of the stacks inside")
     parser.add_argument("--load-rounds", type=int, default=8)
     parser.add_argument("--load-seconds", type=int, default=2)
+    parser.add_argument("--only", default="", help="of the stacks under load, those with this in their name")
     parser.add_argument("--sampler-seconds", type=float, default=8.0)
     parser.add_argument("--requests", type=int, default=1_000_000)
     chosen = parser.parse_args()
@@ -30,7 +31,7 @@ def main() -> None:
     if "sampler" in chosen.parts:
         sampler.sampler(chosen.sampler_seconds)
     if "served" in chosen.parts:
-        served.under_load(chosen.load_rounds, chosen.load_seconds)
+        served.under_load(chosen.load_rounds, chosen.load_seconds, chosen.only)
     if "instructions" in chosen.parts:
         instructions.of_a_request()
     if "memory" in chosen.parts:

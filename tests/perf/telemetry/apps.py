@@ -25,7 +25,11 @@ METRICS = "proftool: metrics and trace context"
 METRICS_PYTHON = "proftool: metrics and trace context, nothing compiled"
 TRACED = "proftool: and requests traced, none kept"
 SAMPLED = "proftool: metrics, and a sampler at 100 Hz"
+BUDGETED = "proftool: metrics, and the sampler within its budget"
 EVERYTHING = "proftool: everything, as `watch` sets it"
+FASTAPI = "FastAPI: nothing"
+FASTAPI_EVERYTHING = "FastAPI: everything, as `watch` sets it"
+FASTAPI_SPANS = "FastAPI: everything, and the framework's own spans"
 INSTRUMENTATOR = "prometheus-fastapi-instrumentator"
 OTEL = "OpenTelemetry ASGI and SDK: metrics, 1 % traced"
 TRACED_LINE, TRACED_STACK = "tracemalloc, one frame", "tracemalloc, 16 frames"
@@ -58,10 +62,10 @@ class Timer:
         self._buckets.setdefault((scope["method"], status), [0] * 64)[(time.perf_counter_ns() - begun).bit_length()] += 1
 
 
-def metrics() -> App:
+def metrics(make: Callable[[], App] = hello) -> App:
     from proftool.telemetry import ASGIMiddleware
 
-    return ASGIMiddleware(hello())
+    return ASGIMiddleware(make())
 
 
 def metrics_in_python() -> App:
@@ -113,7 +117,20 @@ def otel(share: float | None, *, metrics: bool = False, inner: bool = False) -> 
     )
 
 
-def everything() -> App:
+def fastapi() -> App:
+    """The same hello route of FastAPI."""
+    from fastapi import FastAPI
+
+    app = FastAPI()
+    app.get("/hello/{name}", response_class=PlainTextResponse)(_fastapi_hello)
+    return app
+
+
+async def _fastapi_hello(name: str) -> str:
+    return "hello"
+
+
+def everything(make: Callable[[], App] = hello, *, framework_spans: bool = False) -> App:
     """The middleware, tracing with 1 % kept, tracked queries and clients, the always-on sampler, the watchers; all into a local store."""
     from proftool import settings
     from proftool.store import open_telemetry
@@ -121,8 +138,8 @@ def everything() -> App:
 
     folder = Path(os.environ["PERF_FOLDER"])
     (folder / "pyproject.toml").touch()
-    watch("perf", open_telemetry(settings.load(folder, environ={})), options=Options(project=folder))
-    return metrics()
+    watch("perf", open_telemetry(settings.load(folder, environ={})), options=Options(project=folder, framework_spans=framework_spans))
+    return metrics(make)
 
 
 def followed() -> App:
@@ -140,6 +157,14 @@ def traced(frames: int) -> App:
     return hello()
 
 
+def budgeted() -> App:
+    """The middleware and the sampler as `watch` sets it."""
+    from proftool.telemetry.sampler import Sampler
+
+    Sampler().start()
+    return metrics()
+
+
 def sampled() -> App:
     """The middleware and a sampler that looks a hundred times a second, whatever that takes."""
     from proftool.telemetry.sampler import Sampler
@@ -155,7 +180,11 @@ SERVED: dict[str, Callable[[], App]] = {
     METRICS_PYTHON: metrics_in_python,
     TRACED: followed,
     SAMPLED: sampled,
+    BUDGETED: budgeted,
     EVERYTHING: everything,
+    FASTAPI: fastapi,
+    FASTAPI_EVERYTHING: lambda: everything(fastapi),
+    FASTAPI_SPANS: lambda: everything(fastapi, framework_spans=True),
     INSTRUMENTATOR: instrumentator,
     OTEL: lambda: otel(0.01, metrics=True),
     TRACED_LINE: lambda: traced(1),
@@ -166,7 +195,10 @@ BESIDE = (
     (METRICS_PYTHON, NONE),
     (TRACED, METRICS),
     (SAMPLED, METRICS),
+    (BUDGETED, METRICS),
     (EVERYTHING, NONE),
+    (FASTAPI_EVERYTHING, FASTAPI),
+    (FASTAPI_SPANS, FASTAPI),
     (INSTRUMENTATOR, NONE),
     (OTEL, NONE),
     (TRACED_LINE, NONE),

@@ -117,12 +117,14 @@ def _cpu_s(process: psutil.Process) -> float:
     return times.user + times.system
 
 
-def under_load(rounds: int, seconds: int) -> None:
-    """Print the table."""
+def under_load(rounds: int, seconds: int, only: str = "") -> None:
+    """Print the table; of the stacks with that in their name."""
     if len(os.sched_getaffinity(0)) < 2:
         raise SystemExit("needs two processors: one for the servers, one for their load")
     print("| stack | beside | throughput | quartiles | CPU µs a request | more CPU | quartiles |\n|---|---|---|---|---|---|---|")
     for stack, base in ((apps.NONE, apps.NONE), *apps.BESIDE):
+        if only not in stack:
+            continue
         more: list[float] = []
         rates: list[float] = []
         spent: list[float] = []
