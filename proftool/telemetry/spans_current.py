@@ -63,9 +63,12 @@ class RequestContext(Context):
         return super().get(key, default)
 
     def _fill(self) -> None:
-        request, self._request = self._request, None
-        if request is not None and (span := self._span_of(request)) is not None:
+        request = self._request
+        if request is None:
+            return
+        if (span := self._span_of(request)) is not None:
             super(Context, self).__setitem__(span_key(), span)  # a context itself refuses
+        self._request = None  # not before: another thread may read it meanwhile
 
 
 def _of_all(name: str) -> Callable[..., object]:

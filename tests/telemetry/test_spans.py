@@ -13,13 +13,14 @@ import threading
 import weakref
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from opentelemetry import baggage, trace
 from opentelemetry import context as contexts
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import TracerProvider as SdkProvider
-from opentelemetry.trace import SpanContext
+from opentelemetry.trace import SpanContext, SpanKind
 from telemetry.serving import serving, telemetry_store
 
 from proftool.contracts_telemetry import SpanQuery
@@ -27,7 +28,8 @@ from proftool.telemetry import spans_writer, tracing
 from proftool.telemetry.asgi import ASGIMiddleware
 from proftool.telemetry.failures import DISCONNECTED
 from proftool.telemetry.request import SAMPLED, current
-from proftool.telemetry.spans import Keep
+from proftool.telemetry.spans import Keep, Span
+from proftool.telemetry.spans_current import RequestContext, span_key
 from proftool.telemetry.spans_sdk import StoreSpanProcessor
 
 NOTHING = Keep(slow_ns=10**15, share=0.0)
@@ -160,6 +162,26 @@ def test_what_is_opened_below_a_request_that_was_let_go_goes_too(tmp_path: Path)
         assert late.is_recording()
     now.writer.flush(last=True)
     assert not telemetry_store(tmp_path).find_spans(SpanQuery())
+
+
+def test_a_context_that_two_threads_read_has_its_span_for_both() -> None:
+    """Also for who reads it while the span is being made for the other."""
+    made = Span("GET", SpanKind.SERVER, 1, 0, 1, SimpleNamespace())  # type: ignore[arg-type]
+    making, both = threading.Event(), threading.Barrier(2, timeout=60)
+
+    def span_of(_request: object) -> Span:
+        making.set()
+        both.wait()
+        return made
+
+    context = RequestContext(SimpleNamespace(), span_of)  # type: ignore[arg-type]
+    found: list[object] = []
+    first = threading.Thread(target=lambda: found.append(context.get(span_key())))
+    first.start()
+    assert making.wait(60)
+    found.append(context.get(span_key()))
+    first.join(60)
+    assert found == [made, made]
 
 
 def test_a_request_that_nobody_asks_for_has_no_span(tmp_path: Path) -> None:
