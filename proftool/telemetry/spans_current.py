@@ -46,7 +46,7 @@ class RequestContext(Context):
     """
     The context of a request in which nothing was attached: the request's span is in it, and is made when somebody looks for that.
 
-    FastAPI asks the context of every request four times for something of its own, and the span took a tenth of such a request.
+    FastAPI asks the context of every request four times for something of its own, and few requests need a span.
     """
 
     __slots__ = ("_request", "_span_of")

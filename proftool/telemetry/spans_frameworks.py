@@ -25,13 +25,13 @@ _FOLLOWED: Final[weakref.WeakSet[object]] = weakref.WeakSet()
 
 
 @dataclass(slots=True)
-class _Spared:
+class _Quiet:
     is_on: bool = False
     is_alone: bool = True
     """Does the program want neither metrics nor logs of OpenTelemetry? As of the last second: to ask takes microseconds."""
 
 
-SPARED: Final = _Spared()
+QUIET: Final = _Quiet()
 
 
 def stands_within(app: object) -> None:
@@ -41,11 +41,11 @@ def stands_within(app: object) -> None:
         _FOLLOWED.add(native)
 
 
-def spare() -> None:
+def quieten() -> None:
     """Take care of a framework that was imported by now, and of what the program has set up by now; called every second."""
     from opentelemetry import _logs, metrics
 
-    SPARED.is_alone = all(type(other).__name__ in _NOT_SET for other in (metrics.get_meter_provider(), _logs.get_logger_provider()))
+    QUIET.is_alone = all(type(other).__name__ in _NOT_SET for other in (metrics.get_meter_provider(), _logs.get_logger_provider()))
     native: object = getattr(sys.modules.get("fastapi.telemetry._asgi"), "NativeTelemetry", None)
     enabled: Callable[[object], bool] | None = getattr(native, "enabled", None)
     if native is None or enabled is None or hasattr(enabled, "__wrapped__"):
@@ -53,7 +53,7 @@ def spare() -> None:
 
     @functools.wraps(enabled)
     def is_asked_for(self: object) -> bool:
-        if SPARED.is_on and SPARED.is_alone and (CURRENT.get() is not None or self in _FOLLOWED) and _has_no_provider(self):
+        if QUIET.is_on and QUIET.is_alone and (CURRENT.get() is not None or self in _FOLLOWED) and _has_no_provider(self):
             return False
         return enabled(self)
 

@@ -34,7 +34,7 @@ from proftool.telemetry.raised import told
 from proftool.telemetry.request import RANDOM_BITS, SAMPLED, Request, draw
 from proftool.telemetry.spans import Keep, LocalTrace, Span
 from proftool.telemetry.spans_current import RequestContext, span_key
-from proftool.telemetry.spans_frameworks import SPARED, spare
+from proftool.telemetry.spans_frameworks import QUIET, quieten
 from proftool.telemetry.spans_tracer import TracerProvider
 from proftool.telemetry.spans_writer import Exporter, Writer
 
@@ -218,8 +218,8 @@ class Tracing:
         _follow_requests()
         self.writer.start()
         CURRENT.tracing = self
-        SPARED.is_on = not self._framework_spans and isinstance(trace.get_tracer_provider(), Follower)
-        spare()
+        QUIET.is_on = not self._framework_spans and isinstance(trace.get_tracer_provider(), Follower)
+        quieten()
 
     def _spare(self) -> None:
         """Say of which requests tracing need not hear."""
@@ -230,7 +230,7 @@ class Tracing:
     def _settle(self) -> None:
         if self.chance.settle(time.monotonic_ns()):
             self._spare()
-        spare()
+        quieten()
 
     def stop(self) -> None:
         """Write what waits and follow requests no more."""
@@ -240,7 +240,7 @@ class Tracing:
         self.writer.close()
         if CURRENT.tracing is self:
             CURRENT.tracing = requests.HOOKS.around = None
-            SPARED.is_on = False
+            QUIET.is_on = False
 
     def entry(self, request: Request, *, is_over: bool) -> Span:
         """The span of a request; of one that is over and was not kept, what is opened below it is late, and goes too."""
